@@ -1,0 +1,30 @@
+# mongo_migrate: PGXS makefile.
+#
+#   make                build
+#   make install        install (honours DESTDIR)
+#   make installcheck   pg_regress against a running server
+#   make demo           set-up, build, private servers, a migration to watch
+#   make check          set-up, build, private servers, every test
+#   make bench          documents per second beside the raw drain
+
+EXTENSION = mongo_migrate
+MODULE_big = mongo_migrate
+DATA = mongo_migrate--1.0.sql
+OBJS = mongo_migrate.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
+MM_HEADERS = $(wildcard src/*.h src/*/*.h)
+
+REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
+REGRESS_OPTS = --inputdir=. --load-extension=mongo_migrate
+
+MONGOC ?= $(shell pkg-config --exists libmongoc-1.0 && echo libmongoc-1.0 || echo mongoc2)
+PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags $(MONGOC))
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement \
+	-fvisibility=hidden
+SHLIB_LINK = $(shell pkg-config --libs $(MONGOC))
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(OBJS): $(MM_HEADERS)

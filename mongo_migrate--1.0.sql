@@ -1,0 +1,552 @@
+/* mongo_migrate--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION mongo_migrate" to load this file. \quit
+
+--
+-- Tables live in schema mongo_migrate, which nobody but the extension's owner
+-- may use.  Functions and views live in the schema of CREATE EXTENSION; the
+-- views run with the rights of their owner and show each role its own jobs.
+--
+
+CREATE SCHEMA mongo_migrate;
+COMMENT ON SCHEMA mongo_migrate IS 'state of mongo_migrate; use the migrate_* functions and views';
+
+-- ---------------------------------------------------------------------------
+-- Types
+-- ---------------------------------------------------------------------------
+
+CREATE TYPE @extschema@.migrate_state AS ENUM
+  ('queued', 'running', 'pausing', 'paused', 'canceling', 'canceled', 'completed', 'failed');
+COMMENT ON TYPE @extschema@.migrate_state IS 'state of a migration job';
+
+-- ---------------------------------------------------------------------------
+-- Tables
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE mongo_migrate.job (
+  job_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  label         text,
+  owner         regrole NOT NULL,
+  source        text NOT NULL,        -- server name, or connection string without its password
+  state         text NOT NULL DEFAULT 'queued'
+                CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'canceling', 'canceled', 'completed', 'failed')),
+  workers       integer NOT NULL CHECK (workers > 0),
+  drop_target   boolean NOT NULL DEFAULT false,
+  options       jsonb NOT NULL,       -- what the workers obey, fixed at the start
+  generation    integer NOT NULL DEFAULT 0,
+  shared_handle bigint,               -- shared memory of the running coordinator, for display
+  requested_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  started_at    timestamptz,
+  finished_at   timestamptz,
+  sqlstate      text,
+  message       text,
+  detail        text,
+  hint          text,
+  context       text
+);
+COMMENT ON TABLE mongo_migrate.job IS 'one row for each call of migrate_start';
+CREATE INDEX job_active_idx ON mongo_migrate.job (state)
+  WHERE state NOT IN ('completed', 'failed', 'canceled');
+
+CREATE TABLE mongo_migrate.job_table (
+  job_id        bigint NOT NULL REFERENCES mongo_migrate.job ON DELETE CASCADE,
+  table_no      integer NOT NULL,
+  database      text NOT NULL,
+  collection    text NOT NULL,
+  filter        json,
+  relid         oid NOT NULL,         -- no regclass: a dump and pg_upgrade do not keep it
+  target_schema name NOT NULL,
+  target_table  name NOT NULL,
+  if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),
+  created       boolean NOT NULL,     -- by this job
+  fresh         boolean NOT NULL,     -- held no rows when the job began
+  mapping       jsonb NOT NULL,
+  phase         text NOT NULL DEFAULT 'planning'
+                CHECK (phase IN ('planning', 'copying', 'indexing', 'analyzing', 'following', 'cutover', 'verifying')),
+  split         text,
+  split_reason  text,
+  sink          text NOT NULL,
+  sink_reason   text NOT NULL,
+  docs_total    bigint NOT NULL,      -- estimate
+  bytes_total   bigint NOT NULL,      -- estimate
+  verify_count  bigint,               -- documents in the source when verified
+  PRIMARY KEY (job_id, table_no)
+);
+COMMENT ON TABLE mongo_migrate.job_table IS 'one collection going into one table';
+CREATE INDEX job_table_relid_idx ON mongo_migrate.job_table (relid);
+
+CREATE TABLE mongo_migrate.table_phase (
+  job_id        bigint NOT NULL,
+  table_no      integer NOT NULL,
+  phase         text NOT NULL,
+  started_at    timestamptz,          -- of the part that goes on; null: not going on
+  spent         interval NOT NULL DEFAULT '0',
+  PRIMARY KEY (job_id, table_no, phase),
+  FOREIGN KEY (job_id, table_no) REFERENCES mongo_migrate.job_table ON DELETE CASCADE
+);
+COMMENT ON TABLE mongo_migrate.table_phase IS 'time spent in each phase of a table, pauses left out';
+
+CREATE TABLE mongo_migrate.chunk (
+  job_id           bigint NOT NULL,
+  table_no         integer NOT NULL,
+  chunk_no         integer NOT NULL,
+  lower_bound      bytea,             -- BSON, opaque to all but the source; null: open
+  upper_bound      bytea,
+  "position"       bytea,             -- BSON: what is committed; null: nothing, or all
+  state            text NOT NULL DEFAULT 'pending'
+                   CHECK (state IN ('pending', 'running', 'done', 'failed')),
+  attempts         integer NOT NULL DEFAULT 0,  -- also the fence: only the latest attempt may commit
+  attempts_excused integer NOT NULL DEFAULT 0,  -- of these, the ones that do not count against max_attempts
+  docs_read        bigint NOT NULL DEFAULT 0,
+  rows_inserted    bigint NOT NULL DEFAULT 0,
+  rows_updated     bigint NOT NULL DEFAULT 0,
+  docs_rejected    bigint NOT NULL DEFAULT 0,
+  docs_filtered    bigint NOT NULL DEFAULT 0,
+  values_diverted  bigint NOT NULL DEFAULT 0,
+  bytes_read       bigint NOT NULL DEFAULT 0,
+  sqlstate         text,              -- of the last attempt, when it failed
+  message          text,
+  detail           text,
+  hint             text,
+  context          text,
+  PRIMARY KEY (job_id, table_no, chunk_no),
+  FOREIGN KEY (job_id, table_no) REFERENCES mongo_migrate.job_table ON DELETE CASCADE,
+  CONSTRAINT chunk_books_close CHECK (docs_read = rows_inserted + rows_updated + docs_rejected + docs_filtered)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE mongo_migrate.chunk IS 'a range of a collection: what a loader claims';
+
+CREATE TABLE mongo_migrate.dead_letter (
+  error_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  job_id        bigint NOT NULL,
+  table_no      integer NOT NULL,
+  chunk_no      integer NOT NULL,
+  stage         text NOT NULL CHECK (stage IN ('parse', 'convert', 'insert')),
+  source_id     text NOT NULL,
+  path          text,
+  bson_type     text,
+  column_name   text,
+  column_type   text,
+  sqlstate      text NOT NULL,
+  message       text NOT NULL,
+  detail        text,
+  raw           bytea NOT NULL,       -- the document, byte by byte
+  occurred_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  status        text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'replayed', 'discarded')),
+  attempts      integer NOT NULL DEFAULT 1,
+  FOREIGN KEY (job_id, table_no) REFERENCES mongo_migrate.job_table ON DELETE CASCADE
+);
+COMMENT ON TABLE mongo_migrate.dead_letter IS 'documents that could not be stored';
+CREATE INDEX dead_letter_job_idx ON mongo_migrate.dead_letter (job_id, table_no);
+
+CREATE TABLE mongo_migrate.event (
+  event_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  job_id        bigint NOT NULL REFERENCES mongo_migrate.job ON DELETE CASCADE,
+  at            timestamptz NOT NULL DEFAULT clock_timestamp(),
+  severity      text NOT NULL CHECK (severity IN ('info', 'warning', 'error')),
+  phase         text,
+  message       text NOT NULL,
+  detail        text
+);
+COMMENT ON TABLE mongo_migrate.event IS 'what happened to a job, in order';
+CREATE INDEX event_job_idx ON mongo_migrate.event (job_id);
+
+CREATE TABLE mongo_migrate.secret (
+  job_id        bigint PRIMARY KEY REFERENCES mongo_migrate.job ON DELETE CASCADE,
+  uri           text NOT NULL
+);
+COMMENT ON TABLE mongo_migrate.secret IS 'connection strings with a password, until their job is final; never dumped';
+
+-- ---------------------------------------------------------------------------
+-- Foreign-data wrapper: connections and secrets
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION mongo_migrate.fdw_validator(options text[], catalog oid) RETURNS void
+  LANGUAGE c STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_fdw_validator';
+COMMENT ON FUNCTION mongo_migrate.fdw_validator(text[], oid) IS 'checks the options of servers and user mappings';
+
+CREATE FOREIGN DATA WRAPPER mongo_migrate VALIDATOR mongo_migrate.fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER mongo_migrate IS 'connections to MongoDB for mongo_migrate';
+
+-- ---------------------------------------------------------------------------
+-- Functions of the views; their schema keeps others from calling them
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION mongo_migrate.shared_job(job_id bigint, handle bigint,
+    OUT docs_read bigint, OUT rows_inserted bigint, OUT rows_updated bigint, OUT docs_rejected bigint,
+    OUT docs_filtered bigint, OUT values_diverted bigint, OUT bytes_read bigint,
+    OUT rate double precision, OUT workers integer, OUT coordinator_pid integer, OUT updated_at timestamptz)
+  RETURNS SETOF record ROWS 1
+  LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'mongo_migrate_shared_job';
+COMMENT ON FUNCTION mongo_migrate.shared_job(bigint, bigint) IS 'counters of a running job; no row when it does not run';
+
+CREATE FUNCTION mongo_migrate.shared_workers(job_id bigint, handle bigint,
+    OUT worker integer, OUT pid integer, OUT chunk_no integer, OUT attempts integer,
+    OUT docs_read bigint, OUT rows_inserted bigint, OUT rows_updated bigint, OUT docs_rejected bigint,
+    OUT docs_filtered bigint, OUT values_diverted bigint, OUT bytes_read bigint,
+    OUT rate double precision, OUT last_id text, OUT started_at timestamptz, OUT updated_at timestamptz)
+  RETURNS SETOF record ROWS 8
+  LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'mongo_migrate_shared_workers';
+COMMENT ON FUNCTION mongo_migrate.shared_workers(bigint, bigint) IS 'counters of the loaders of a running job';
+
+CREATE FUNCTION mongo_migrate.format_count(count bigint) RETURNS text
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_format_count';
+COMMENT ON FUNCTION mongo_migrate.format_count(bigint) IS 'a count in at most six characters: 9999, 25.8M';
+
+CREATE FUNCTION mongo_migrate.bson_document(bson bytea) RETURNS json
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_bson_document';
+COMMENT ON FUNCTION mongo_migrate.bson_document(bytea) IS 'relaxed Extended JSON of a document; null if it is none';
+
+-- ---------------------------------------------------------------------------
+-- Functions: look
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.migrate_ping(source text)
+  RETURNS TABLE (item text, status text, detail text)
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_ping(text) IS 'checks connection, server, privileges and workers; a failed item is a row';
+
+CREATE FUNCTION @extschema@.migrate_list_collections(source text, database text DEFAULT NULL, pattern text DEFAULT '*')
+  RETURNS TABLE (namespace text, kind text, documents bigint, data_bytes bigint, average_bytes integer,
+                 indexes integer, sharded boolean)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_list_collections(text, text, text) IS 'collections of a database, with estimates of their size';
+
+CREATE FUNCTION @extschema@.migrate_infer_schema(source text, collection text, sample_size integer DEFAULT NULL,
+    options jsonb DEFAULT '{}')
+  RETURNS TABLE (path text, present numeric, bson_types text, column_name name, column_type text, nullable boolean,
+                 note text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_infer_schema(text, text, integer, jsonb) IS 'what the documents hold, and the columns that follow from it';
+
+-- ---------------------------------------------------------------------------
+-- Functions: run
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.migrate_start(source text, collection text, target text DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, filter json DEFAULT NULL, if_exists text DEFAULT 'error', on_error text DEFAULT NULL,
+    workers integer DEFAULT NULL, follow boolean DEFAULT false, options jsonb DEFAULT '{}')
+  RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_start(text, text, text, jsonb, json, text, text, integer, boolean, jsonb)
+  IS 'starts a migration job and returns its id; it begins when the transaction commits';
+
+CREATE FUNCTION @extschema@.migrate_wait(job_id bigint DEFAULT NULL, timeout interval DEFAULT NULL,
+    report_every interval DEFAULT '10 s')
+  RETURNS @extschema@.migrate_state
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_wait(bigint, interval, interval) IS 'waits for a job; raises its error if it failed; null when the time is up';
+
+CREATE FUNCTION @extschema@.migrate_pause(job_id bigint DEFAULT NULL) RETURNS @extschema@.migrate_state
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_pause(bigint) IS 'stops a job at its last checkpoints, to be resumed';
+
+CREATE FUNCTION @extschema@.migrate_resume(job_id bigint DEFAULT NULL) RETURNS @extschema@.migrate_state
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_resume(bigint) IS 'goes on with a paused job, or one whose coordinator a restart took away';
+
+CREATE FUNCTION @extschema@.migrate_cancel(job_id bigint DEFAULT NULL, drop_target boolean DEFAULT false)
+  RETURNS @extschema@.migrate_state
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_cancel(bigint, boolean) IS 'ends a job; drop_target removes the table if this job created it';
+
+-- ---------------------------------------------------------------------------
+-- Functions: report and helpers
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.migrate_summary(job_id bigint DEFAULT NULL)
+  RETURNS TABLE (step text, object text, documents bigint, rows bigint, rejected bigint, read text, duration interval,
+                 rate text)
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_summary(bigint) IS 'what a job did, step by step';
+
+CREATE FUNCTION @extschema@.migrate_mapping(job_id bigint DEFAULT NULL, target text DEFAULT NULL) RETURNS jsonb
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_mapping(bigint, text) IS 'the contract that a job used';
+
+CREATE FUNCTION @extschema@.migrate_column_name(path text, style text DEFAULT 'snake_case') RETURNS name
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_column_name(text, text) IS 'the column name for a path';
+
+CREATE FUNCTION @extschema@.migrate_objectid_time(object_id text) RETURNS timestamptz
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_objectid_time(text) IS 'the time, to the second, in an ObjectId of 24 hex digits';
+
+CREATE FUNCTION @extschema@.migrate_progress_bar(fraction double precision, width integer DEFAULT 20) RETURNS text
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_progress_bar(double precision, integer) IS 'a bar of width cells; its style follows mongo_migrate.progress_style';
+
+CREATE FUNCTION @extschema@.migrate_version() RETURNS text
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_version() IS 'versions of mongo_migrate and of the MongoDB driver';
+
+-- ---------------------------------------------------------------------------
+-- Views
+-- ---------------------------------------------------------------------------
+
+-- Jobs that the current user may see: own ones, or all with pg_read_all_stats.
+CREATE VIEW mongo_migrate.visible_job AS
+  SELECT j.*, pg_has_role(j.owner::oid, 'USAGE') AS own
+    FROM mongo_migrate.job j
+   WHERE pg_has_role(j.owner::oid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE');
+COMMENT ON VIEW mongo_migrate.visible_job IS 'jobs that the current user may see';
+
+-- Counters of each table: shared memory while the job runs, else the books.
+CREATE VIEW mongo_migrate.table_stat AS
+  SELECT j.job_id, t.table_no, j.state, j.owner, j.own, t.target_schema, t.target_table, t.phase, t.docs_total,
+         COALESCE(s.docs_read, c.docs_read) AS docs_done,
+         COALESCE(s.rows_inserted, c.rows_inserted) AS rows_inserted,
+         COALESCE(s.rows_updated, c.rows_updated) AS rows_updated,
+         0::bigint AS rows_deleted,
+         COALESCE(s.docs_rejected, c.docs_rejected) AS docs_rejected,
+         COALESCE(s.docs_filtered, c.docs_filtered) AS docs_filtered,
+         COALESCE(s.values_diverted, c.values_diverted) AS values_diverted,
+         t.bytes_total,
+         COALESCE(s.bytes_read, c.bytes_read) AS bytes_done,
+         c.chunks_total, c.chunks_done,
+         (t.mapping #> '{target,primary_key}' IS NOT NULL AND t.created)::integer::bigint AS indexes_total,
+         (t.created AND (t.phase IN ('analyzing', 'verifying') OR j.state = 'completed'))::integer::bigint AS indexes_done,
+         extract(epoch FROM COALESCE(j.finished_at, clock_timestamp()) - j.started_at)::double precision AS elapsed_seconds,
+         COALESCE(s.workers, 0) AS workers_active, s.rate, s.coordinator_pid,
+         j.started_at, COALESCE(s.updated_at, j.finished_at) AS updated_at, j.finished_at
+    FROM mongo_migrate.visible_job j
+    JOIN mongo_migrate.job_table t ON t.job_id = j.job_id
+    LEFT JOIN LATERAL mongo_migrate.shared_job(j.job_id, j.shared_handle) s ON true
+    CROSS JOIN LATERAL (
+      SELECT count(*) AS chunks_total, count(*) FILTER (WHERE c.state = 'done') AS chunks_done,
+             COALESCE(sum(c.docs_read), 0)::bigint AS docs_read,
+             COALESCE(sum(c.rows_inserted), 0)::bigint AS rows_inserted,
+             COALESCE(sum(c.rows_updated), 0)::bigint AS rows_updated,
+             COALESCE(sum(c.docs_rejected), 0)::bigint AS docs_rejected,
+             COALESCE(sum(c.docs_filtered), 0)::bigint AS docs_filtered,
+             COALESCE(sum(c.values_diverted), 0)::bigint AS values_diverted,
+             COALESCE(sum(c.bytes_read), 0)::bigint AS bytes_read
+        FROM mongo_migrate.chunk c
+       WHERE c.job_id = t.job_id AND c.table_no = t.table_no) c;
+COMMENT ON VIEW mongo_migrate.table_stat IS 'counters of each table';
+
+CREATE VIEW @extschema@.migrate_progress AS
+  SELECT t.job_id, t.target_table::text AS target, t.phase,
+         @extschema@.migrate_progress_bar(f.fraction, 20) || ' '
+           || lpad(to_char(trunc((f.fraction * 1000)::numeric) / 10, 'FM990.0') || '%', 6) AS progress,
+         lpad(mongo_migrate.format_count(t.docs_done), 6) || ' / '
+           || rpad(mongo_migrate.format_count(greatest(t.docs_total, t.docs_done)), 6) AS docs,
+         CASE WHEN t.phase = 'copying' THEN lpad(mongo_migrate.format_count(t.rate::bigint), 6) || '/s' END AS rate,
+         CASE WHEN t.phase = 'copying' AND t.rate >= 1
+              THEN make_interval(secs => trunc(greatest(t.docs_total - t.docs_done, 0) / t.rate)) END AS eta,
+         t.workers_active AS workers, t.docs_rejected AS rejected
+    FROM mongo_migrate.table_stat t
+    LEFT JOIN pg_stat_progress_create_index i ON i.pid = t.coordinator_pid AND t.phase = 'indexing'
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN t.phase = 'planning' THEN 0
+                  WHEN t.phase = 'copying' AND t.docs_total > 0
+                  THEN least(0.999, t.docs_done / t.docs_total::double precision)
+                  WHEN t.phase = 'indexing' AND i.tuples_total > 0
+                  THEN least(0.999, 0.5 + 0.5 * i.tuples_done / i.tuples_total)
+                  WHEN t.phase = 'indexing' AND i.blocks_total > 0
+                  THEN least(0.999, 0.5 * i.blocks_done / i.blocks_total)
+                  WHEN t.phase = 'copying' THEN 0 ELSE 0.999 END::double precision AS fraction) f
+   WHERE t.state IN ('queued', 'running', 'pausing', 'canceling')
+   ORDER BY t.job_id, t.table_no;
+COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now, for people and \watch';
+COMMENT ON COLUMN @extschema@.migrate_progress.job_id IS 'job';
+COMMENT ON COLUMN @extschema@.migrate_progress.target IS 'table that is filled';
+COMMENT ON COLUMN @extschema@.migrate_progress.phase IS 'planning, copying, indexing, analyzing or verifying';
+COMMENT ON COLUMN @extschema@.migrate_progress.progress IS 'bar and percent of the phase; never above 99.9 before the end, as totals are estimates';
+COMMENT ON COLUMN @extschema@.migrate_progress.docs IS 'documents read / estimate of all';
+COMMENT ON COLUMN @extschema@.migrate_progress.rate IS 'documents a second over the last 30 s';
+COMMENT ON COLUMN @extschema@.migrate_progress.eta IS 'time until the copy ends at this rate';
+COMMENT ON COLUMN @extschema@.migrate_progress.workers IS 'loaders at work';
+COMMENT ON COLUMN @extschema@.migrate_progress.rejected IS 'documents in the dead letters';
+
+CREATE VIEW @extschema@.migrate_workers AS
+  SELECT j.job_id, w.worker, w.pid,
+         CASE WHEN a.wait_event IS NOT NULL THEN a.wait_event_type || ' / ' || a.wait_event END AS waiting_for,
+         w.chunk_no AS chunk, w.docs_read AS docs, w.docs_rejected AS rejected,
+         mongo_migrate.format_count(w.rate::bigint) || '/s' AS rate, pg_size_pretty(w.bytes_read) AS read,
+         CASE WHEN j.own THEN w.last_id END AS last_id, w.attempts
+    FROM mongo_migrate.visible_job j
+    CROSS JOIN LATERAL mongo_migrate.shared_workers(j.job_id, j.shared_handle) w
+    LEFT JOIN pg_stat_activity a ON a.pid = w.pid
+   WHERE j.state IN ('running', 'pausing', 'canceling')
+   ORDER BY j.job_id, w.worker;
+COMMENT ON VIEW @extschema@.migrate_workers IS 'loaders at work: who does what';
+COMMENT ON COLUMN @extschema@.migrate_workers.job_id IS 'job';
+COMMENT ON COLUMN @extschema@.migrate_workers.worker IS 'number of the loader within its job, from 1';
+COMMENT ON COLUMN @extschema@.migrate_workers.pid IS 'process, as in pg_stat_activity';
+COMMENT ON COLUMN @extschema@.migrate_workers.waiting_for IS 'wait event type and wait event, as in pg_stat_activity';
+COMMENT ON COLUMN @extschema@.migrate_workers.chunk IS 'chunk that it copies';
+COMMENT ON COLUMN @extschema@.migrate_workers.docs IS 'documents that this worker number read since the job was started or resumed';
+COMMENT ON COLUMN @extschema@.migrate_workers.rejected IS 'of these, documents in the dead letters';
+COMMENT ON COLUMN @extschema@.migrate_workers.rate IS 'documents a second over the last 30 s';
+COMMENT ON COLUMN @extschema@.migrate_workers.read IS 'BSON read';
+COMMENT ON COLUMN @extschema@.migrate_workers.last_id IS '_id of the last batch; only for the owner of the job';
+COMMENT ON COLUMN @extschema@.migrate_workers.attempts IS 'how often this chunk was begun';
+
+CREATE VIEW @extschema@.migrate_jobs AS
+  SELECT j.job_id, j.label, j.state::@extschema@.migrate_state AS state, t.phase, j.source, t.target, t.tables,
+         t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
+         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, pg_get_userbyid(j.owner::oid) AS owner,
+         COALESCE(j.message,
+           CASE WHEN j.state IN ('queued', 'running', 'pausing', 'canceling') AND j.requested_at < clock_timestamp() - interval '10 s'
+                 AND NOT EXISTS (SELECT FROM mongo_migrate.shared_job(j.job_id, COALESCE(j.shared_handle, 0)))
+                THEN 'no coordinator is running: SELECT migrate_resume(' || j.job_id || ')' END) AS message,
+         t.split, t.sink
+    FROM mongo_migrate.visible_job j
+    CROSS JOIN LATERAL (
+      SELECT min(s.phase) AS phase, count(*)::integer AS tables,
+             string_agg(format('%I.%I', s.target_schema, s.target_table), ', ' ORDER BY s.table_no) AS target,
+             sum(s.rows_inserted + s.rows_updated)::bigint AS rows, sum(s.docs_rejected)::bigint AS rejected,
+             sum(s.values_diverted)::bigint AS diverted,
+             string_agg(t.split || ': ' || t.split_reason, ', ' ORDER BY s.table_no) AS split,
+             string_agg(t.sink || ': ' || t.sink_reason, ', ' ORDER BY s.table_no) AS sink
+        FROM mongo_migrate.table_stat s
+        JOIN mongo_migrate.job_table t USING (job_id, table_no)
+       WHERE s.job_id = j.job_id) t
+   ORDER BY j.job_id;
+COMMENT ON VIEW @extschema@.migrate_jobs IS 'all jobs, the finished ones too';
+COMMENT ON COLUMN @extschema@.migrate_jobs.job_id IS 'job';
+COMMENT ON COLUMN @extschema@.migrate_jobs.label IS 'from options';
+COMMENT ON COLUMN @extschema@.migrate_jobs.state IS 'state of the job';
+COMMENT ON COLUMN @extschema@.migrate_jobs.phase IS 'phase it is in, or ended in';
+COMMENT ON COLUMN @extschema@.migrate_jobs.source IS 'server, or connection string without its password';
+COMMENT ON COLUMN @extschema@.migrate_jobs.target IS 'tables that are filled';
+COMMENT ON COLUMN @extschema@.migrate_jobs.tables IS 'number of tables';
+COMMENT ON COLUMN @extschema@.migrate_jobs.rows IS 'rows stored';
+COMMENT ON COLUMN @extschema@.migrate_jobs.rejected IS 'documents in the dead letters';
+COMMENT ON COLUMN @extschema@.migrate_jobs.diverted IS 'values kept in _extra because they did not fit their column';
+COMMENT ON COLUMN @extschema@.migrate_jobs.requested_at IS 'time of migrate_start';
+COMMENT ON COLUMN @extschema@.migrate_jobs.started_at IS 'time its coordinator first began';
+COMMENT ON COLUMN @extschema@.migrate_jobs.finished_at IS 'time it became final';
+COMMENT ON COLUMN @extschema@.migrate_jobs.duration IS 'from start to end, or to now';
+COMMENT ON COLUMN @extschema@.migrate_jobs.owner IS 'role that started it and whose rights it uses';
+COMMENT ON COLUMN @extschema@.migrate_jobs.message IS 'why it failed, or what it needs';
+COMMENT ON COLUMN @extschema@.migrate_jobs.split IS 'how the collection is cut into chunks, and why';
+COMMENT ON COLUMN @extschema@.migrate_jobs.sink IS 'how rows are written, and why';
+
+CREATE VIEW @extschema@.migrate_errors AS
+  SELECT d.error_id, d.job_id, t.target_table::text AS target, d.stage,
+         CASE WHEN j.own THEN d.source_id END AS source_id, d.path, d.bson_type, d.column_name, d.column_type,
+         d.sqlstate, d.message, CASE WHEN j.own THEN mongo_migrate.bson_document(d.raw) END AS document,
+         d.occurred_at, d.status, d.attempts
+    FROM mongo_migrate.dead_letter d
+    JOIN mongo_migrate.visible_job j ON j.job_id = d.job_id
+    JOIN mongo_migrate.job_table t ON t.job_id = d.job_id AND t.table_no = d.table_no
+   ORDER BY d.error_id;
+COMMENT ON VIEW @extschema@.migrate_errors IS 'documents that could not be stored';
+COMMENT ON COLUMN @extschema@.migrate_errors.error_id IS 'number of the dead letter';
+COMMENT ON COLUMN @extschema@.migrate_errors.job_id IS 'job';
+COMMENT ON COLUMN @extschema@.migrate_errors.target IS 'table it was meant for';
+COMMENT ON COLUMN @extschema@.migrate_errors.stage IS 'parse: no valid document; convert: a value against the contract; insert: refused by the table';
+COMMENT ON COLUMN @extschema@.migrate_errors.source_id IS '_id in canonical Extended JSON; only for the owner of the job';
+COMMENT ON COLUMN @extschema@.migrate_errors.path IS 'where in the document';
+COMMENT ON COLUMN @extschema@.migrate_errors.bson_type IS 'type of the value there';
+COMMENT ON COLUMN @extschema@.migrate_errors.column_name IS 'column it was meant for';
+COMMENT ON COLUMN @extschema@.migrate_errors.column_type IS 'type of that column';
+COMMENT ON COLUMN @extschema@.migrate_errors.sqlstate IS 'error code';
+COMMENT ON COLUMN @extschema@.migrate_errors.message IS 'error';
+COMMENT ON COLUMN @extschema@.migrate_errors.document IS 'the document in relaxed Extended JSON; only for the owner of the job';
+COMMENT ON COLUMN @extschema@.migrate_errors.occurred_at IS 'when it was rejected';
+COMMENT ON COLUMN @extschema@.migrate_errors.status IS 'pending, replayed or discarded';
+COMMENT ON COLUMN @extschema@.migrate_errors.attempts IS 'how often it was tried';
+
+CREATE VIEW @extschema@.migrate_events AS
+  SELECT e.event_id, e.job_id, e.at, e.severity, e.phase, e.message, e.detail
+    FROM mongo_migrate.event e
+    JOIN mongo_migrate.visible_job j ON j.job_id = e.job_id
+   ORDER BY e.event_id;
+COMMENT ON VIEW @extschema@.migrate_events IS 'what happened to each job, in order';
+COMMENT ON COLUMN @extschema@.migrate_events.event_id IS 'number of the event';
+COMMENT ON COLUMN @extschema@.migrate_events.job_id IS 'job';
+COMMENT ON COLUMN @extschema@.migrate_events.at IS 'when';
+COMMENT ON COLUMN @extschema@.migrate_events.severity IS 'info, warning or error';
+COMMENT ON COLUMN @extschema@.migrate_events.phase IS 'phase of the job';
+COMMENT ON COLUMN @extschema@.migrate_events.message IS 'what happened';
+COMMENT ON COLUMN @extschema@.migrate_events.detail IS 'more of it';
+
+CREATE VIEW @extschema@.migrate_stat_table AS
+  SELECT t.job_id, format('%I.%I', t.target_schema, t.target_table) AS target, t.docs_total, t.docs_done,
+         t.rows_inserted, t.rows_updated, t.rows_deleted, t.docs_rejected, t.docs_filtered, t.values_diverted,
+         t.bytes_total, t.bytes_done, t.chunks_total, t.chunks_done, t.indexes_total, t.indexes_done,
+         t.elapsed_seconds, t.workers_active, t.started_at, t.updated_at, t.finished_at
+    FROM mongo_migrate.table_stat t
+   ORDER BY t.job_id, t.table_no;
+COMMENT ON VIEW @extschema@.migrate_stat_table IS 'counters of each table, for machines';
+
+CREATE VIEW @extschema@.migrate_stat_job AS
+  SELECT t.job_id, sum(t.docs_total)::bigint AS docs_total, sum(t.docs_done)::bigint AS docs_done,
+         sum(t.rows_inserted)::bigint AS rows_inserted, sum(t.rows_updated)::bigint AS rows_updated,
+         sum(t.rows_deleted)::bigint AS rows_deleted, sum(t.docs_rejected)::bigint AS docs_rejected,
+         sum(t.docs_filtered)::bigint AS docs_filtered, sum(t.values_diverted)::bigint AS values_diverted,
+         sum(t.bytes_total)::bigint AS bytes_total, sum(t.bytes_done)::bigint AS bytes_done,
+         sum(t.chunks_total)::bigint AS chunks_total, sum(t.chunks_done)::bigint AS chunks_done,
+         sum(t.indexes_total)::bigint AS indexes_total, sum(t.indexes_done)::bigint AS indexes_done,
+         max(t.elapsed_seconds) AS elapsed_seconds, max(t.workers_active) AS workers_active,
+         min(t.started_at) AS started_at, max(t.updated_at) AS updated_at, max(t.finished_at) AS finished_at
+    FROM mongo_migrate.table_stat t
+   GROUP BY t.job_id
+   ORDER BY t.job_id;
+COMMENT ON VIEW @extschema@.migrate_stat_job IS 'counters of each job, for machines';
+
+CREATE VIEW @extschema@.migrate_stat_worker AS
+  SELECT j.job_id, w.worker, w.pid, NULL::bigint AS docs_total, w.docs_read AS docs_done, w.rows_inserted,
+         w.rows_updated, 0::bigint AS rows_deleted, w.docs_rejected, w.docs_filtered, w.values_diverted,
+         NULL::bigint AS bytes_total, w.bytes_read AS bytes_done, NULL::bigint AS chunks_total,
+         NULL::bigint AS chunks_done, NULL::bigint AS indexes_total, NULL::bigint AS indexes_done,
+         extract(epoch FROM clock_timestamp() - w.started_at)::double precision AS elapsed_seconds,
+         1 AS workers_active, w.started_at, w.updated_at, NULL::timestamptz AS finished_at
+    FROM mongo_migrate.visible_job j
+    CROSS JOIN LATERAL mongo_migrate.shared_workers(j.job_id, j.shared_handle) w
+   WHERE j.state IN ('running', 'pausing', 'canceling')
+   ORDER BY j.job_id, w.worker;
+COMMENT ON VIEW @extschema@.migrate_stat_worker IS 'counters of each loader at work, for machines';
+
+-- The three statistics views share their columns, and so their comments.
+DO $$
+DECLARE
+  v text;
+  c text[];
+BEGIN
+  FOREACH v IN ARRAY ARRAY['migrate_stat_job', 'migrate_stat_table', 'migrate_stat_worker'] LOOP
+    FOREACH c SLICE 1 IN ARRAY ARRAY[
+      ['job_id', 'job'], ['target', 'table that is filled'], ['worker', 'number of the loader within its job'],
+      ['pid', 'process'],
+      ['docs_total', 'documents in the source, an estimate'], ['docs_done', 'documents read'],
+      ['rows_inserted', 'rows inserted'], ['rows_updated', 'rows updated'], ['rows_deleted', 'rows deleted'],
+      ['docs_rejected', 'documents in the dead letters'],
+      ['docs_filtered', 'documents read and left out on purpose'],
+      ['values_diverted', 'values kept in _extra because they did not fit their column'],
+      ['bytes_total', 'bytes of BSON in the source, an estimate'], ['bytes_done', 'bytes of BSON read'],
+      ['chunks_total', 'chunks'], ['chunks_done', 'chunks that are complete'],
+      ['indexes_total', 'indexes to build'], ['indexes_done', 'indexes built'],
+      ['elapsed_seconds', 'seconds from the start to the end or to now'],
+      ['workers_active', 'loaders at work'], ['started_at', 'when it began'],
+      ['updated_at', 'time of these counters'], ['finished_at', 'when it ended']]
+    LOOP
+      IF EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = ('@extschema@.' || v)::pg_catalog.regclass AND a.attname = c[1]) THEN
+        EXECUTE pg_catalog.format('COMMENT ON COLUMN @extschema@.%I.%I IS %L', v, c[1], c[2]);
+      END IF;
+    END LOOP;
+  END LOOP;
+END
+$$;
+
+-- ---------------------------------------------------------------------------
+-- Privileges and dumps
+-- ---------------------------------------------------------------------------
+
+GRANT SELECT ON @extschema@.migrate_progress, @extschema@.migrate_workers, @extschema@.migrate_jobs,
+  @extschema@.migrate_errors, @extschema@.migrate_events, @extschema@.migrate_stat_job,
+  @extschema@.migrate_stat_table, @extschema@.migrate_stat_worker TO PUBLIC;
+
+-- A dump keeps the history: jobs that are final.  Secrets stay out.
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.job',
+  $$WHERE state IN ('completed', 'failed', 'canceled')$$);
+SELECT pg_catalog.pg_extension_config_dump(t,
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$)
+  FROM pg_catalog.unnest(ARRAY['mongo_migrate.job_table', 'mongo_migrate.table_phase', 'mongo_migrate.chunk',
+                               'mongo_migrate.dead_letter', 'mongo_migrate.event']::pg_catalog.regclass[]) AS t;
+SELECT pg_catalog.pg_extension_config_dump(s, '')
+  FROM pg_catalog.unnest(ARRAY['mongo_migrate.job_job_id_seq', 'mongo_migrate.dead_letter_error_id_seq',
+                               'mongo_migrate.event_event_id_seq']::pg_catalog.regclass[]) AS s;

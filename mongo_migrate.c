@@ -1,0 +1,168 @@
+/*-------------------------------------------------------------------------
+ *
+ * mongo_migrate.c
+ *	  Module magic and settings of mongo_migrate.
+ *
+ * Reading order.  The folders of src/ are the path of the data:
+ *
+ *	  api/      the SQL functions, thin: start, control, look, progress
+ *	  job/      catalog (all access to our tables), coordinator, loader,
+ *	            worker.c (what both share), shared counters
+ *	  source/   source.h, the interface; the MongoDB implementation
+ *	  convert/  BSON to Datums under a contract
+ *	  sink/     sink.h, the interface; the heap implementation
+ *
+ * api calls job, job calls source, convert and sink; source and sink do not
+ * know each other, and convert knows neither.  Start with job/coordinator.c
+ * and job/loader.c; doc/DESIGN.md tells the states and why a crash loses
+ * nothing.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "compat.h"
+#include "convert/convert.h"
+#include "settings.h"
+
+MM_MODULE_MAGIC;
+
+int			mm_max_workers = 8;
+int			mm_max_workers_per_job = 4;
+int			mm_checkpoint_bytes = 65536;
+int			mm_checkpoint_interval_ms = 10000;
+int			mm_chunk_size = 262144;
+int			mm_sample_size = 10000;
+int			mm_sample_timeout_ms = 30000;
+int			mm_connect_timeout_ms = 10000;
+int			mm_socket_timeout_ms = 60000;
+int			mm_max_retry_time_ms = 600000;
+int			mm_reject_limit = 1000;
+int			mm_maintenance_work_mem = -1;
+int			mm_progress_interval_ms = 1000;
+int			mm_on_error = MM_ON_ERROR_EXTRA;
+int			mm_naming = MM_NAMING_SNAKE_CASE;
+int			mm_log_min_messages = WARNING;
+int			mm_progress_style = MM_PROGRESS_AUTO;
+
+static const struct config_enum_entry on_error_options[] = {
+	{"extra", MM_ON_ERROR_EXTRA, false},
+	{"reject", MM_ON_ERROR_REJECT, false},
+	{"set_null", MM_ON_ERROR_SET_NULL, false},
+	{"stop", MM_ON_ERROR_STOP, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry naming_options[] = {
+	{"snake_case", MM_NAMING_SNAKE_CASE, false},
+	{"lower", MM_NAMING_LOWER, false},
+	{"preserve", MM_NAMING_PRESERVE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry progress_style_options[] = {
+	{"auto", MM_PROGRESS_AUTO, false},
+	{"unicode", MM_PROGRESS_UNICODE, false},
+	{"ascii", MM_PROGRESS_ASCII, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry log_level_options[] = {
+	{"debug1", DEBUG1, false},
+	{"info", INFO, true},
+	{"notice", NOTICE, false},
+	{"warning", WARNING, false},
+	{"error", ERROR, false},
+	{"log", LOG, false},
+	{"fatal", FATAL, false},
+	{NULL, 0, false}
+};
+
+static void
+define_int(const char *name, const char *description, int *variable,
+		   int min, int max, GucContext context, int flags)
+{
+	DefineCustomIntVariable(name, description, NULL, variable, *variable,
+							min, max, context, flags, NULL, NULL, NULL);
+}
+
+static void
+define_enum(const char *name, const char *description, int *variable,
+			const struct config_enum_entry *options, GucContext context)
+{
+	DefineCustomEnumVariable(name, description, NULL, variable, *variable,
+							 options, context, 0, NULL, NULL, NULL);
+}
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	define_int("mongo_migrate.max_workers",
+			   "Loaders of all migration jobs of the cluster together.",
+			   &mm_max_workers, 1, 1000, PGC_SIGHUP, 0);
+	define_int("mongo_migrate.max_workers_per_job",
+			   "Loaders of a migration job that names no number.",
+			   &mm_max_workers_per_job, 1, 1000, PGC_USERSET, 0);
+	define_int("mongo_migrate.checkpoint_bytes",
+			   "Source data after which a loader commits.",
+			   &mm_checkpoint_bytes, 64, INT_MAX, PGC_USERSET, GUC_UNIT_KB);
+	define_int("mongo_migrate.checkpoint_interval",
+			   "Time after which a loader commits.",
+			   &mm_checkpoint_interval_ms, 100, INT_MAX, PGC_USERSET,
+			   GUC_UNIT_MS);
+	define_int("mongo_migrate.chunk_size",
+			   "Upper limit of a chunk, in bytes of source data.",
+			   &mm_chunk_size, 64, INT_MAX, PGC_USERSET, GUC_UNIT_KB);
+	define_int("mongo_migrate.sample_size",
+			   "Documents read to infer columns; 0 reads all.",
+			   &mm_sample_size, 0, INT_MAX, PGC_USERSET, 0);
+	define_int("mongo_migrate.sample_timeout",
+			   "Time that reading a sample may take.",
+			   &mm_sample_timeout_ms, 100, INT_MAX, PGC_USERSET,
+			   GUC_UNIT_MS);
+	define_int("mongo_migrate.connect_timeout",
+			   "Time to find and reach a MongoDB server.",
+			   &mm_connect_timeout_ms, 100, INT_MAX, PGC_USERSET,
+			   GUC_UNIT_MS);
+	define_int("mongo_migrate.socket_timeout",
+			   "Silence of a MongoDB server that counts as an error.",
+			   &mm_socket_timeout_ms, 100, INT_MAX, PGC_USERSET,
+			   GUC_UNIT_MS);
+	define_int("mongo_migrate.max_retry_time",
+			   "Time without progress after which a job fails on transient "
+			   "errors.",
+			   &mm_max_retry_time_ms, 0, INT_MAX, PGC_USERSET, GUC_UNIT_MS);
+	define_int("mongo_migrate.reject_limit",
+			   "Rejected documents that a migration job tolerates; -1 sets "
+			   "no limit.",
+			   &mm_reject_limit, -1, INT_MAX, PGC_USERSET, 0);
+	define_int("mongo_migrate.maintenance_work_mem",
+			   "Memory for the index phase; -1 uses maintenance_work_mem.",
+			   &mm_maintenance_work_mem, -1, INT_MAX, PGC_USERSET,
+			   GUC_UNIT_KB);
+	define_int("mongo_migrate.progress_interval",
+			   "How often workers publish rates.",
+			   &mm_progress_interval_ms, 100, 60000, PGC_USERSET,
+			   GUC_UNIT_MS);
+	define_enum("mongo_migrate.on_error",
+				"What happens to a value that does not fit its column.",
+				&mm_on_error, on_error_options, PGC_USERSET);
+	define_enum("mongo_migrate.naming",
+				"How column names are made from field names.",
+				&mm_naming, naming_options, PGC_USERSET);
+	define_enum("mongo_migrate.progress_style",
+				"Characters of the progress bar.",
+				&mm_progress_style, progress_style_options, PGC_USERSET);
+	define_enum("mongo_migrate.log_min_messages",
+				"Level of messages that migration workers write to the log.",
+				&mm_log_min_messages, log_level_options, PGC_SUSET);
+
+	MarkGUCPrefixReserved("mongo_migrate");
+}

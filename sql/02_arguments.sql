@@ -1,0 +1,83 @@
+-- Arguments that are wrong, before any server is asked.
+\set VERBOSITY verbose
+\set SHOW_CONTEXT never
+-- the location of an error is no part of the interface
+\pset format unaligned
+
+CREATE FUNCTION pg_temp.try(sql text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  s text; m text; d text; h text;
+BEGIN
+  EXECUTE sql;
+  RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+  GET STACKED DIAGNOSTICS s = RETURNED_SQLSTATE, m = MESSAGE_TEXT, d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
+  RETURN s || ' ' || m || E'\nDETAIL ' || d || E'\nHINT ' || h;
+END $$;
+
+CREATE SERVER archive FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri 'mongodb://127.0.0.1:1/archive');
+CREATE SERVER shop FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri 'mongodb://127.0.0.1:1/shop');
+
+-- 1-4: connection strings and server names
+SELECT pg_temp.try($$SELECT migrate_start('http://x/shop', 'orders')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shpo', 'orders')$$);
+SELECT pg_temp.try($$SELECT migrate_start('mongodb://u:p@ss@h/shop', 'orders')$$);
+SELECT pg_temp.try($$SELECT migrate_start('mongodb://h/shop?readPreferences=primary', 'orders')$$);
+
+-- 5: options of servers and user mappings
+SELECT pg_temp.try($$CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri 'mongodb://u:secret@h/shop')$$);
+SELECT pg_temp.try($$CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTIONS (urii 'mongodb://h/shop')$$);
+SELECT pg_temp.try($$CREATE USER MAPPING FOR CURRENT_USER SERVER shop OPTIONS (user 'x')$$);
+
+-- 7: refused
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
+SELECT pg_temp.try($$SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')$$);
+
+-- 11, 16: rights
+CREATE ROLE regress_mm_bob LOGIN;
+SET ROLE regress_mm_bob;
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
+SELECT pg_temp.try($$SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')$$);
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER shop TO regress_mm_bob;
+SET ROLE regress_mm_bob;
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
+RESET ROLE;
+
+-- 26: options
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"chunksize": "1MB"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"chunk_size": "1kB"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"chunk_size": null}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"label": [1]}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '[]')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split": "record"}', workers => 0)$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split": "halves"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"naming": "camel"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"sample_size": -1}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"flatten_depth": 1}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"verify": "full"}')$$);
+
+-- other arguments
+SELECT pg_temp.try($$SELECT migrate_start('shop', NULL)$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', if_exists => 'overwrite')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', on_error => 'ignore')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', workers => 0)$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', mapping => '{}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', follow => true)$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '[1]')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '{"a": {"$date": "yesterday"}}')$$);
+
+-- jobs that do not exist
+SELECT pg_temp.try($$SELECT migrate_wait()$$);
+SELECT pg_temp.try($$SELECT migrate_pause(4711)$$);
+SELECT pg_temp.try($$SELECT migrate_resume(4711)$$);
+SELECT pg_temp.try($$SELECT migrate_cancel(4711)$$);
+SELECT pg_temp.try($$SELECT * FROM migrate_summary(4711)$$);
+SELECT pg_temp.try($$SELECT migrate_mapping(4711)$$);
+
+-- a failed connection is a row of ping, not an error
+SELECT item, status, detail FROM migrate_ping('shop') WHERE item = 'connect';
+
+DROP SERVER archive, shop;
+DROP ROLE regress_mm_bob;
+SELECT count(*) AS jobs FROM migrate_jobs;

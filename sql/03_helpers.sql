@@ -1,0 +1,37 @@
+-- Functions without a connection.
+SET mongo_migrate.progress_style = 'unicode';
+SELECT f, migrate_progress_bar(f), char_length(migrate_progress_bar(f)) AS cells
+  FROM unnest(ARRAY[-1, 0, 0.001, 0.5, 0.515, 0.999, 1, 2, 'NaN'::float8]) AS f;
+SET mongo_migrate.progress_style = 'ascii';
+SELECT migrate_progress_bar(0.5), migrate_progress_bar(1, 5), migrate_progress_bar(0.33, 10);
+SELECT migrate_progress_bar(0.5, 0);
+SELECT migrate_progress_bar(0.5, 1001);
+SET mongo_migrate.progress_style = 'auto';
+SET client_encoding = 'LATIN1';
+SELECT migrate_progress_bar(0.5);
+SET client_encoding = 'UTF8';
+
+SELECT n, mongo_migrate.format_count(n), length(mongo_migrate.format_count(n)) <= 6 AS fits
+  FROM unnest(ARRAY[0, 9999, 10000, 99949, 99950, 123456, 999499, 999500, 25800000, 50000000, 999949999,
+                    1000000000, 5000000000000, 9223372036854775807]) AS n;
+
+SELECT migrate_objectid_time('65a1f0c2e4b0a1d2c3e4f501') AT TIME ZONE 'UTC' AS t;
+SELECT migrate_objectid_time('ffffffff0000000000000000') AT TIME ZONE 'UTC' AS t;
+SELECT migrate_objectid_time('65a1');
+SELECT migrate_objectid_time('65a1f0c2e4b0a1d2c3e4f50x');
+
+-- the table of names in the reference
+SELECT p AS path, migrate_column_name(p) AS snake_case, migrate_column_name(p, 'lower') AS lower,
+       migrate_column_name(p, 'preserve') AS preserve
+  FROM unnest(ARRAY['_id', 'createdAt', 'HTTPServerID', 'IPv4Address', 'shipTo.zipCode', 'user', '2fa', 'price (USD)',
+                    'e-mail', 'größe', '$set', '__v', 'xmin', 'order', '"a.b"', '""', '---']) AS p;
+SELECT length(migrate_column_name(repeat('x', 100)));
+SELECT migrate_column_name('a', 'camel');
+
+-- settings
+SET mongo_migrate.nonsense = 1;
+SET mongo_migrate.on_error = 'ignore';
+SET mongo_migrate.chunk_size = '1kB';
+SHOW mongo_migrate.chunk_size;
+SET mongo_migrate.max_workers = 3;
+SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'mongo\_migrate.%' ORDER BY name COLLATE "C";

@@ -1,0 +1,114 @@
+/*-------------------------------------------------------------------------
+ *
+ * input.c
+ *	  The source side of a call: connect, find the collection, read documents
+ *	  to infer columns.  Errors are raised, in the caller's face.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "api/api.h"
+#include "settings.h"
+
+/* Collections up to this size are read whole to infer columns. */
+#define READ_WHOLE 100000
+
+/*
+ * Database and collection: with a database given by option or source,
+ * nothing is split, since the names of collections may hold dots.
+ */
+static void
+split_namespace(const char *collection, const char *database,
+				char **database_out, char **collection_out)
+{
+	const char *dot = strchr(collection, '.');
+
+	if (database != NULL)
+	{
+		*database_out = pstrdup(database);
+		*collection_out = pstrdup(collection);
+		return;
+	}
+	if (dot == NULL || dot == collection || dot[1] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("no database given for collection \"%s\"", collection),
+				 errhint("Write it as \"database.%s\", or name the database "
+						 "in the connection string or uri.", collection)));
+	*database_out = pnstrdup(collection, dot - collection);
+	*collection_out = pstrdup(dot + 1);
+}
+
+MmInput
+mm_input_open(const char *source, const char *collection,
+			  const MmOptions *options)
+{
+	MmInput		input = {0};
+	MmSourceError error = {0};
+	char	   *database;
+	char	   *name;
+
+	input.config = mm_source_resolve(source, GetUserId());
+	split_namespace(collection, options->database ? options->database :
+					input.config->database, &database, &name);
+	input.namespace = psprintf("%s.%s", database, name);
+	input.source = mm_source_mongo.open(input.config, &error);
+	if (input.source == NULL ||
+		!input.source->ops->describe(input.source, database, name,
+									 &input.collection, &error))
+		mm_source_raise(&error);
+	return input;
+}
+
+void
+mm_input_close(MmInput *input)
+{
+	input->source->ops->close(input->source);
+}
+
+static void
+read_documents(MmInput *input, MmStream *stream, MmInfer *infer)
+{
+	MmSourceError error = {0};
+	const uint8 *doc;
+	uint32		len;
+	MmNext		next;
+
+	while ((next = input->source->ops->next(stream, &doc, &len,
+											&error)) == MM_NEXT_DOCUMENT)
+		(void) mm_infer_document(infer, doc, len);
+	if (next == MM_NEXT_ERROR)
+		mm_source_raise(&error);
+}
+
+List *
+mm_input_infer(MmInput *input, const char *filter, const MmOptions *options,
+			   int64 *documents)
+{
+	const MmCollection *collection = input->collection;
+	const MmSourceOps *ops = input->source->ops;
+	bool		whole = options->sample_size == 0 ||
+		(collection->kind == MM_COLLECTION &&
+		 collection->documents <= READ_WHOLE);
+	MmInfer    *infer = mm_infer_begin(options->naming);
+	MmSourceError error = {0};
+	MmIdEnds	ends = {0};
+	MmStream   *stream;
+
+	if (collection->has_id_index &&
+		!ops->id_ends(input->source, collection, &ends, &error))
+		mm_source_raise(&error);
+	stream = ops->open_sample(input->source, collection, filter,
+							  whole ? 0 : options->sample_size,
+							  mm_sample_timeout_ms, &error);
+	if (stream == NULL)
+		mm_source_raise(&error);
+	read_documents(input, stream, infer);
+	ops->close_stream(stream);
+	*documents = mm_infer_documents(infer);
+	return mm_infer_finish(infer, ends.first, ends.last);
+}

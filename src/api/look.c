@@ -1,0 +1,234 @@
+/*-------------------------------------------------------------------------
+ *
+ * look.c
+ *	  migrate_ping(), migrate_list_collections(), migrate_infer_schema():
+ *	  what can be seen of a source; nothing is written.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <sys/statvfs.h>
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/tuplestore.h"
+
+#include "api/api.h"
+#include "job/worker.h"
+#include "settings.h"
+
+PG_FUNCTION_INFO_V1(migrate_ping);
+PG_FUNCTION_INFO_V1(migrate_list_collections);
+PG_FUNCTION_INFO_V1(migrate_infer_schema);
+
+static void
+put_ping(ReturnSetInfo *rsinfo, const char *item, const char *status,
+		 const char *detail)
+{
+	Datum		values[3] = {
+		CStringGetTextDatum(item),
+		CStringGetTextDatum(status),
+		CStringGetTextDatum(detail),
+	};
+	bool		nulls[3] = {false};
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+ping_workers(ReturnSetInfo *rsinfo)
+{
+	int			used,
+				loaders,
+				free_slots;
+
+	mm_worker_count(&used, &loaders);
+	free_slots = Max(max_worker_processes - used, 0);
+	put_ping(rsinfo, "workers",
+			 free_slots > mm_max_workers_per_job ? "ok" : "warning",
+			 psprintf("%d of %d worker slots free (max_worker_processes = %d)",
+					  free_slots, max_worker_processes,
+					  max_worker_processes));
+}
+
+static void
+ping_disk(ReturnSetInfo *rsinfo)
+{
+	struct statvfs fs;
+	double		gigabytes;
+
+	if (statvfs(DataDir, &fs) != 0)
+	{
+		put_ping(rsinfo, "disk", "warning",
+				 psprintf("could not read: %s", strerror(errno)));
+		return;
+	}
+	gigabytes = (double) fs.f_bavail * fs.f_frsize / (1024.0 * 1024 * 1024);
+	put_ping(rsinfo, "disk", gigabytes >= 1 ? "ok" : "warning",
+			 psprintf("%.1f GB free in pg_default", gigabytes));
+}
+
+static void
+ping_source(ReturnSetInfo *rsinfo, const char *name)
+{
+	MmSourceConfig *config = mm_source_resolve(name, GetUserId());
+	MmSourceError error = {0};
+	MmSource   *source = mm_source_mongo.open(config, &error);
+	ListCell   *lc;
+
+	if (source == NULL)
+	{
+		put_ping(rsinfo, "connect", "error",
+				 psprintf("%s%s%s", error.message, error.detail[0] ? ": " : "",
+						  error.detail));
+		return;
+	}
+	foreach(lc, source->ops->ping(source, config->database))
+	{
+		MmPingItem *item = lfirst(lc);
+
+		put_ping(rsinfo, item->item, item->status, item->detail);
+	}
+	source->ops->close(source);
+}
+
+Datum
+migrate_ping(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	ping_source(rsinfo, text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	ping_workers(rsinfo);
+	ping_disk(rsinfo);
+	return (Datum) 0;
+}
+
+static const char *
+kind_name(MmCollectionKind kind)
+{
+	switch (kind)
+	{
+		case MM_COLLECTION_VIEW:
+			return "view";
+		case MM_COLLECTION_TIMESERIES:
+			return "timeseries";
+		case MM_COLLECTION:
+			break;
+	}
+	return "collection";
+}
+
+/* A view has no size of its own: its numbers are unknown, not 0. */
+static void
+put_collection(ReturnSetInfo *rsinfo, const MmCollection *collection)
+{
+	bool		unknown = collection->kind != MM_COLLECTION;
+	Datum		values[7] = {
+		CStringGetTextDatum(psprintf("%s.%s", collection->database,
+									 collection->name)),
+		CStringGetTextDatum(kind_name(collection->kind)),
+		Int64GetDatum(collection->documents),
+		Int64GetDatum(collection->bytes),
+		Int32GetDatum(collection->average_bytes),
+		Int32GetDatum(collection->indexes),
+		BoolGetDatum(collection->sharded),
+	};
+	bool		nulls[7] = {false, false, unknown, unknown, unknown, unknown,
+	false};
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+migrate_list_collections(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MmSourceConfig *config;
+	MmSourceError error = {0};
+	MmSource   *source;
+	List	   *collections;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	config = mm_source_resolve(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+							   GetUserId());
+	source = mm_source_mongo.open(config, &error);
+	if (source == NULL ||
+		!source->ops->list(source,
+						   PG_ARGISNULL(1) ? config->database :
+						   text_to_cstring(PG_GETARG_TEXT_PP(1)),
+						   PG_ARGISNULL(2) ? "*" :
+						   text_to_cstring(PG_GETARG_TEXT_PP(2)),
+						   &collections, &error))
+		mm_source_raise(&error);
+	foreach(lc, collections)
+		put_collection(rsinfo, lfirst(lc));
+	source->ops->close(source);
+	return (Datum) 0;
+}
+
+static Datum
+percent_datum(double percent)
+{
+	char	   *text = psprintf("%.1f", percent);
+
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+							   ObjectIdGetDatum(InvalidOid),
+							   Int32GetDatum(-1));
+}
+
+static void
+put_field(ReturnSetInfo *rsinfo, const MmInferField *line)
+{
+	NameData	column;
+	Datum		values[7];
+	bool		nulls[7] = {false};
+
+	namestrcpy(&column, line->field.column);
+	values[0] = CStringGetTextDatum(line->field.path);
+	values[1] = percent_datum(line->present);
+	values[2] = CStringGetTextDatum(line->field.bson_types);
+	values[3] = NameGetDatum(&column);
+	values[4] = CStringGetTextDatum(line->field.type);
+	values[5] = BoolGetDatum(line->nullable);
+	values[6] = line->note ? CStringGetTextDatum(line->note) : (Datum) 0;
+	nulls[6] = line->note == NULL;
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+Datum
+migrate_infer_schema(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MmOptions	options;
+	MmInput		input;
+	int64		documents;
+	ListCell   *lc;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		return (Datum) 0;
+	options = mm_options_parse(PG_ARGISNULL(3) ?
+							   DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																  CStringGetDatum("{}"))) :
+							   PG_GETARG_JSONB_P(3));
+	if (!PG_ARGISNULL(2))
+		options.sample_size = PG_GETARG_INT32(2);
+	if (options.sample_size < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("sample_size must not be negative")));
+	input = mm_input_open(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						  text_to_cstring(PG_GETARG_TEXT_PP(1)), &options);
+	foreach(lc, mm_input_infer(&input, NULL, &options, &documents))
+		put_field(rsinfo, lfirst(lc));
+	mm_input_close(&input);
+	return (Datum) 0;
+}

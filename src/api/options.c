@@ -1,0 +1,254 @@
+/*-------------------------------------------------------------------------
+ *
+ * options.c
+ *	  The options argument: its keys, their types, their defaults.
+ *
+ * A key that does not exist is an error with the closest one as hint; a key
+ * of the interface that this version does not know to obey is an error too,
+ * never ignored.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/numeric.h"
+
+#include "api/api.h"
+#include "settings.h"
+#include "source/closest.h"
+
+#define SMALLEST_CHUNK_KB 64
+
+static void invalid_value(const char *key, const char *value,
+						  const char *hint) pg_attribute_noreturn();
+
+static void
+invalid_value(const char *key, const char *value, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for option \"%s\": \"%s\"", key, value),
+			 errhint("%s", hint)));
+}
+
+static int64
+parse_integer(const char *key, const char *value, int64 min, int64 max)
+{
+	char	   *end;
+	int64		number;
+
+	errno = 0;
+	number = strtoll(value, &end, 10);
+	if (errno != 0 || end == value || *end != '\0' || number < min ||
+		number > max)
+		invalid_value(key, value,
+					  psprintf("It must be an integer from %lld to %lld.",
+							   (long long) min, (long long) max));
+	return number;
+}
+
+static bool
+parse_boolean(const char *key, const char *value)
+{
+	bool		result;
+
+	if (!parse_bool(value, &result))
+		invalid_value(key, value, "It must be true or false.");
+	return result;
+}
+
+static int64
+parse_chunk_size(const char *value)
+{
+	const char *hint = NULL;
+	int			kilobytes;
+
+	if (!parse_int(value, &kilobytes, GUC_UNIT_KB, &hint) ||
+		kilobytes < SMALLEST_CHUNK_KB)
+		invalid_value("chunk_size", value,
+					  "It must be a size of at least 64kB, such as \"64MB\".");
+	return (int64) kilobytes * 1024;
+}
+
+static void
+parse_split(MmOptions *options, const char *value)
+{
+	if (!mm_split_method_parse(value, &options->split))
+		invalid_value("split", value,
+					  "Available values: auto, record, id, none.");
+}
+
+static void
+parse_naming(MmOptions *options, const char *value)
+{
+	if (!mm_naming_parse(value, &options->naming))
+		invalid_value("naming", value,
+					  "Available values: snake_case, lower, preserve.");
+}
+
+static void
+parse_invalid_text(MmOptions *options, const char *value)
+{
+	if (!mm_invalid_text_parse(value, &options->invalid_text))
+		invalid_value("invalid_text", value,
+					  "Available values: reject, strip, replace.");
+}
+
+static void
+parse_sink(const char *value)
+{
+	if (strcmp(value, "auto") == 0 || strcmp(value, "heap") == 0)
+		return;
+	if (strcmp(value, "sql") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the sql sink is not supported by this version")));
+	invalid_value("sink", value, "Available values: auto, heap.");
+}
+
+static void
+parse_verify(MmOptions *options, const char *value)
+{
+	options->verify = strcmp(value, "none") != 0;
+	if (!options->verify || strcmp(value, "count") == 0)
+		return;
+	if (strcmp(value, "sample") == 0 || strcmp(value, "full") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("verification by \"%s\" is not supported by this version",
+						value)));
+	invalid_value("verify", value, "Available values: none, count.");
+}
+
+/* Keys of the interface that come with later versions. */
+static const char *const later_keys[] = {
+	"layout", "flatten_depth", "arrays", "extra", "json_format", "id_type",
+	"uuid_representation", "max_docs_per_second", "priority", "create_table",
+	"indexes", "with", "before", "after", "notify"
+};
+
+static const char *const known_keys[] = {
+	"label", "database", "sample_size", "naming", "reject_limit",
+	"invalid_text", "chunk_size", "split", "sink", "max_attempts", "analyze",
+	"tablespace", "verify"
+};
+
+/* Message 26. */
+static void
+unknown_key(const char *key)
+{
+	MmClosest	closest;
+	const char *meant;
+
+	for (int i = 0; i < lengthof(later_keys); i++)
+		if (strcmp(key, later_keys[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("option \"%s\" is not supported by this version",
+							key)));
+	mm_closest_init(&closest, key);
+	for (int i = 0; i < lengthof(known_keys); i++)
+		mm_closest_try(&closest, known_keys[i]);
+	meant = mm_closest_get(&closest);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized option \"%s\"", key),
+			 meant ? errhint("Perhaps you meant \"%s\".", meant) : 0));
+}
+
+/* value: text of a scalar, NULL for null. */
+static void
+set_option(MmOptions *options, const char *key, char *value)
+{
+	if (value == NULL && strcmp(key, "reject_limit") == 0)
+		options->reject_limit = -1;
+	else if (value == NULL)
+		invalid_value(key, "null", "Leave the key out for its default.");
+	else if (strcmp(key, "label") == 0)
+		options->label = value;
+	else if (strcmp(key, "database") == 0)
+		options->database = value;
+	else if (strcmp(key, "tablespace") == 0)
+		options->tablespace = value;
+	else if (strcmp(key, "sample_size") == 0)
+		options->sample_size = parse_integer(key, value, 0, PG_INT32_MAX);
+	else if (strcmp(key, "reject_limit") == 0)
+		options->reject_limit = parse_integer(key, value, 0, PG_INT64_MAX);
+	else if (strcmp(key, "max_attempts") == 0)
+		options->max_attempts = parse_integer(key, value, 1, 1000);
+	else if (strcmp(key, "analyze") == 0)
+		options->analyze = parse_boolean(key, value);
+	else if (strcmp(key, "chunk_size") == 0)
+		options->chunk_bytes = parse_chunk_size(value);
+	else if (strcmp(key, "split") == 0)
+		parse_split(options, value);
+	else if (strcmp(key, "naming") == 0)
+		parse_naming(options, value);
+	else if (strcmp(key, "invalid_text") == 0)
+		parse_invalid_text(options, value);
+	else if (strcmp(key, "sink") == 0)
+		parse_sink(value);
+	else if (strcmp(key, "verify") == 0)
+		parse_verify(options, value);
+	else
+		unknown_key(key);
+}
+
+static char *
+scalar_text(const char *key, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvNull:
+			return NULL;
+		case jbvString:
+			return pnstrdup(value->val.string.val, value->val.string.len);
+		case jbvBool:
+			return pstrdup(value->val.boolean ? "true" : "false");
+		case jbvNumeric:
+			return DatumGetCString(DirectFunctionCall1(numeric_out,
+													   NumericGetDatum(value->val.numeric)));
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid value for option \"%s\"", key),
+					 errdetail("It is an array or an object.")));
+	}
+}
+
+MmOptions
+mm_options_parse(Jsonb *jsonb)
+{
+	MmOptions	options = {
+		.sample_size = mm_sample_size,
+		.naming = mm_naming,
+		.invalid_text = MM_INVALID_TEXT_REJECT,
+		.reject_limit = mm_reject_limit,
+		.chunk_bytes = (int64) mm_chunk_size * 1024,
+		.split = MM_SPLIT_AUTO,
+		.max_attempts = 3,
+		.analyze = true,
+		.verify = true,
+	};
+	JsonbIterator *it;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+	char	   *key = NULL;
+
+	if (!JB_ROOT_IS_OBJECT(jsonb))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options must be a JSON object"),
+				 errhint("Write options => '{\"label\": \"nightly\"}'.")));
+	it = JsonbIteratorInit(&jsonb->root);
+	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = pnstrdup(value.val.string.val, value.val.string.len);
+		else if (token == WJB_VALUE)
+			set_option(&options, key, scalar_text(key, &value));
+	}
+	return options;
+}

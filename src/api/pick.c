@@ -1,0 +1,114 @@
+/*-------------------------------------------------------------------------
+ *
+ * pick.c
+ *	  Which job a call means, and whether the caller may.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+
+#include "api/api.h"
+#include "job/catalog.h"
+
+static Oid
+predefined_role(const char *name)
+{
+	return get_role_oid(name, false);
+}
+
+static bool
+may(const MmJob *job, MmRight right)
+{
+	Oid			user = GetUserId();
+
+	if (has_privs_of_role(user, job->owner))
+		return true;
+	if (right == MM_RIGHT_SEE)
+		return has_privs_of_role(user, predefined_role("pg_read_all_stats"));
+	return !superuser_arg(job->owner) &&
+		has_privs_of_role(user, predefined_role("pg_signal_backend"));
+}
+
+/* Message 27. */
+static void
+raise_ambiguous(MmCatalogScope *scope, uint64 rows)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (uint64 i = 0; i < rows; i++)
+		appendStringInfo(&names, "%s%lld (%s)", i ? ", " : "",
+						 (long long) mm_row_int8(i, 1),
+						 mm_row_text(scope, i, 2));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("more than one migration job is active"),
+			 errhint("Name one of: %s.", names.data)));
+}
+
+/* The only active job of the current user, else the latest. */
+static int64
+default_job(void)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	uint64		rows;
+	int64		job_id;
+
+	mm_arg_oid(&args, GetUserId());
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query("SELECT j.job_id, string_agg(t.collection, ', ')"
+							" FROM mongo_migrate.job j"
+							" JOIN mongo_migrate.job_table t USING (job_id)"
+							" WHERE j.owner = $1 AND j.state NOT IN"
+							" ('completed', 'failed', 'canceled')"
+							" GROUP BY j.job_id ORDER BY j.job_id", &args);
+	if (rows > 1)
+		raise_ambiguous(&scope, rows);
+	if (rows == 0)
+		rows = mm_catalog_query("SELECT max(job_id)"
+								" FROM mongo_migrate.job WHERE owner = $1"
+								" HAVING count(*) > 0", &args);
+	if (rows == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("there is no migration job"),
+				 errhint("Start one with SELECT migrate_start(...).")));
+	job_id = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	return job_id;
+}
+
+MmJob *
+mm_pick_job(bool named, int64 job_id, MmRight right)
+{
+	int64		wanted = named ? job_id : default_job();
+	MmJob	   *job = mm_job_load(wanted, right == MM_RIGHT_CONTROL);
+
+	if (job == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("migration job %lld does not exist",
+						(long long) wanted),
+				 errhint("See SELECT * FROM migrate_jobs.")));
+	if (!may(job, right))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for migration job %lld",
+						(long long) wanted),
+				 errdetail("It belongs to role \"%s\".",
+						   GetUserNameFromId(job->owner, true))));
+	return job;
+}
+
+MmJob *
+mm_pick_job_arg(FunctionCallInfo fcinfo, int arg, MmRight right)
+{
+	bool		named = !PG_ARGISNULL(arg);
+
+	return mm_pick_job(named, named ? PG_GETARG_INT64(arg) : 0, right);
+}

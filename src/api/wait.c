@@ -1,0 +1,207 @@
+/*-------------------------------------------------------------------------
+ *
+ * wait.c
+ *	  migrate_wait(): waits for a job, telling its progress.
+ *
+ * The job's row is read ten times a second with the latest snapshot, so that
+ * it works under REPEATABLE READ too.  An interrupt ends the wait, not the
+ * job.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "api/api.h"
+#include "api/state_type.h"
+#include "compat.h"
+#include "job/catalog.h"
+#include "job/worker.h"
+
+PG_FUNCTION_INFO_V1(migrate_wait);
+
+#define POLL_MS 100
+
+/* One look at the job. */
+typedef struct Look
+{
+	MmJobState	state;
+	TransactionId xmin;			/* that wrote the row */
+	char	   *phase;
+	char	   *duration;
+	int64		docs_total;
+	MmCounters	books;
+	double		rate;
+} Look;
+
+/* false: the job is gone. */
+static bool
+look(int64 job_id, Look *result)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	bool		found;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	found = mm_catalog_query_latest("SELECT j.state, j.xmin::text::bigint,"
+									" t.phase, date_trunc('milliseconds',"
+									" COALESCE(j.finished_at,"
+									" clock_timestamp()) - j.started_at)::text,"
+									" t.docs_total, t.docs_done,"
+									" t.rows_inserted + t.rows_updated,"
+									" t.docs_rejected,"
+									" COALESCE(t.rate, 0)::bigint"
+									" FROM mongo_migrate.job j"
+									" JOIN mongo_migrate.table_stat t"
+									" USING (job_id) WHERE j.job_id = $1"
+									" ORDER BY t.table_no DESC LIMIT 1",
+									&args) == 1;
+	if (found)
+	{
+		memset(result, 0, sizeof(*result));
+		result->state = mm_state_parse(mm_row_text(&scope, 0, 1));
+		result->xmin = (TransactionId) mm_row_int8(0, 2);
+		result->phase = mm_row_text(&scope, 0, 3);
+		result->duration = mm_row_text(&scope, 0, 4);
+		result->docs_total = mm_row_int8(0, 5);
+		result->books.docs_read = mm_row_int8(0, 6);
+		result->books.rows_inserted = mm_row_int8(0, 7);
+		result->books.docs_rejected = mm_row_int8(0, 8);
+		result->rate = (double) mm_row_int8(0, 9);
+	}
+	mm_catalog_end(&scope);
+	return found;
+}
+
+static void
+report_copying(int64 job_id, const Look *now)
+{
+	int64		total = Max(now->docs_total, now->books.docs_read);
+	double		percent = total > 0 ?
+		Min(99.9, 100.0 * now->books.docs_read / total) : 0;
+	char	   *left = "";
+
+	if (now->rate >= 1)
+		left = psprintf(", %s/s, %.0f s left",
+						mm_format_count((int64) now->rate),
+						(total - now->books.docs_read) / now->rate);
+	ereport(NOTICE,
+			(errmsg("job %lld: copying %.1f%%, %s of %s documents%s",
+					(long long) job_id, percent,
+					mm_format_count(now->books.docs_read),
+					mm_format_count(total), left)));
+}
+
+static void
+report(int64 job_id, const Look *now)
+{
+	if (now->state == MM_JOB_RUNNING && strcmp(now->phase, "copying") == 0)
+		report_copying(job_id, now);
+	else
+		ereport(NOTICE,
+				(errmsg("job %lld: %s", (long long) job_id,
+						now->state == MM_JOB_RUNNING ? now->phase :
+						mm_state_name(now->state))));
+}
+
+static void
+report_completed(int64 job_id, const Look *now)
+{
+	ereport(NOTICE,
+			(errmsg("job %lld: completed in %s: %lld rows, %lld documents rejected",
+					(long long) job_id, now->duration,
+					(long long) now->books.rows_inserted,
+					(long long) now->books.docs_rejected),
+			 now->books.docs_rejected > 0 ?
+			 errhint("See SELECT * FROM migrate_errors WHERE job_id = %lld.",
+					 (long long) job_id) : 0));
+}
+
+/* Message 33: in this transaction the job cannot begin. */
+static void
+check_not_ours(const Look *now)
+{
+	if (now->state != MM_JOB_QUEUED ||
+		!TransactionIdIsCurrentTransactionId(now->xmin))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("cannot wait for a migration job started in the same transaction"),
+			 errdetail("The job begins when this transaction commits."),
+			 errhint("COMMIT first.")));
+}
+
+/* now + interval; NULL argument: never. */
+static TimestampTz
+deadline(FunctionCallInfo fcinfo, int arg)
+{
+	if (PG_ARGISNULL(arg))
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+												   TimestampTzGetDatum(GetCurrentTimestamp()),
+												   PG_GETARG_DATUM(arg)));
+}
+
+static void
+pause_for_poll(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+					 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_JOB);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Has the job come to a state that it does not leave by itself? */
+static bool
+is_settled(MmJobState state)
+{
+	return mm_state_is_final(state) || state == MM_JOB_PAUSED;
+}
+
+Datum
+migrate_wait(PG_FUNCTION_ARGS)
+{
+	MmJob	   *job = mm_pick_job_arg(fcinfo, 0, MM_RIGHT_SEE);
+	int64		job_id = job->job_id;
+	TimestampTz end = deadline(fcinfo, 1);
+	TimestampTz next_report = deadline(fcinfo, 2);
+	Look		now;
+
+	for (;;)
+	{
+		if (!look(job_id, &now))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("migration job %lld does not exist any more",
+							(long long) job_id)));
+		check_not_ours(&now);
+		if (is_settled(now.state))
+			break;
+		if (GetCurrentTimestamp() >= end)
+			PG_RETURN_NULL();
+		if (GetCurrentTimestamp() >= next_report)
+		{
+			report(job_id, &now);
+			next_report = deadline(fcinfo, 2);
+		}
+		pause_for_poll();
+	}
+	if (now.state == MM_JOB_COMPLETED)
+		report_completed(job_id, &now);
+	if (now.state == MM_JOB_FAILED)
+	{
+		MmFailure	failure = mm_job_failure_latest(job_id);
+
+		mm_worker_raise(&failure);
+	}
+	return mm_state_datum(fcinfo, now.state);
+}

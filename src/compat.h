@@ -1,0 +1,145 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Every test of PG_VERSION_NUM and MONGOC_CHECK_VERSION of the project.
+ *
+ * PostgreSQL 15 is the base; later majors are brought to its signatures by
+ * static inline functions named <core function>_compat().  No copies of
+ * private core structs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_COMPAT_H
+#define MM_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_foreign_data_wrapper.h"
+#include "catalog/pg_foreign_server.h"
+#include "catalog/pg_namespace.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "mongo_migrate supports PostgreSQL 15 to 18"
+#endif
+
+/* We compile with -fvisibility=hidden; 15 leaves this macro empty. */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+/* Since 18, a macro of its own names module and version. */
+#if PG_VERSION_NUM >= 180000
+#define MM_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "mongo_migrate", .version = "1.0")
+#else
+#define MM_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/*
+ * Restricts search_path to pg_catalog and pg_temp until the GUC nest level
+ * ends, as RestrictSearchPath() of 17 does.
+ */
+static inline void
+RestrictSearchPath_compat(void)
+{
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+/* CREATE on a schema; one function for all objects since 16. */
+static inline AclResult
+pg_namespace_aclcheck_compat(Oid schema, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(NamespaceRelationId, schema, role, mode);
+#else
+	return pg_namespace_aclcheck(schema, role, mode);
+#endif
+}
+
+/* Inserts the index entries of a new row, raising unique violations. */
+static inline List *
+ExecInsertIndexTuples_compat(ResultRelInfo *target, TupleTableSlot *slot,
+							 EState *estate)
+{
+	return ExecInsertIndexTuples(target, slot, estate, false, false, NULL,
+								 NIL
+#if PG_VERSION_NUM >= 160000
+								 ,false
+#endif
+		);
+}
+
+/* The timeout exists since 17. */
+static inline void
+set_transaction_timeout_compat(void (*set) (const char *name,
+											const char *value))
+{
+#if PG_VERSION_NUM >= 170000
+	set("transaction_timeout", "0");
+#else
+	(void) set;
+#endif
+}
+
+/* Since 17 a worker can run as a role that may not log in. */
+#if PG_VERSION_NUM >= 170000
+#define BGWORKER_FLAGS_COMPAT BGWORKER_BYPASS_ROLELOGINCHECK
+#define MM_WORKER_NEEDS_LOGIN false
+#else
+#define BGWORKER_FLAGS_COMPAT 0
+#define MM_WORKER_NEEDS_LOGIN true
+#endif
+
+/* USAGE on a foreign server or a wrapper; one function for both since 16. */
+static inline AclResult
+foreign_server_aclcheck_compat(Oid server, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, server, role, ACL_USAGE);
+#else
+	return pg_foreign_server_aclcheck(server, role, ACL_USAGE);
+#endif
+}
+
+static inline AclResult
+foreign_data_wrapper_aclcheck_compat(Oid wrapper, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignDataWrapperRelationId, wrapper, role,
+						   ACL_USAGE);
+#else
+	return pg_foreign_data_wrapper_aclcheck(wrapper, role, ACL_USAGE);
+#endif
+}
+
+/* Wait events with names of our own exist since 17.  May raise. */
+static inline uint32
+WaitEventExtensionNew_compat(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* Would CHECK_FOR_INTERRUPTS() end this command or this process? */
+static inline bool
+cancel_pending_compat(void)
+{
+	return InterruptPending &&
+		(QueryCancelPending || ProcDiePending || ClientConnectionLost
+#if PG_VERSION_NUM >= 170000
+		 || TransactionTimeoutPending
+#endif
+		);
+}
+
+#endif							/* MM_COMPAT_H */

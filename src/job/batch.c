@@ -1,0 +1,302 @@
+/*-------------------------------------------------------------------------
+ *
+ * batch.c
+ *	  Documents on their way from the stream into the sink: convert, buffer,
+ *	  store by 64 kB of BSON, and dead letters for what cannot be stored.
+ *
+ * A value that does not fit is a result of the converter: its document goes
+ * to the dead letters at once, in the same transaction.  A row that the
+ * table refuses is an error of the server.  In the fast mode that error ends
+ * the transaction; the loader then comes back to the committed position in
+ * careful mode, where each group of rows is stored in a subtransaction and
+ * halved until the refused row stands alone.  Careful mode keeps a copy of
+ * the bytes of each document in the batch, and converts them again for each
+ * try, since a rolled back try leaves nothing to be trusted in the slots.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "job/batch.h"
+#include "job/catalog.h"
+#include "job/worker.h"
+
+/* So that a batch stays in the L2 cache. */
+#define BATCH_BYTES (64 * 1024)
+
+struct MmBatch
+{
+	const MmJob *job;
+	const MmJobTable *table;
+	const MmChunk *chunk;
+	MmCounters *books;
+	MmSink	   *sink;
+	MmPlan	   *plan;
+	MemoryContext context;		/* of the rows, reset when they are stored */
+	bool		careful;
+	int			rows;
+	Size		bytes;
+	bytea	   *docs[MM_SINK_ROWS]; /* careful mode only */
+	const uint8 *doc;			/* at work, for the error context; or NULL */
+	uint32		doc_len;
+};
+
+MmBatch *
+mm_batch_begin(const MmJob *job, const MmJobTable *table,
+			   const MmChunk *chunk, bool careful, MmCounters *books)
+{
+	MmBatch    *batch = palloc0(sizeof(MmBatch));
+
+	batch->job = job;
+	batch->table = table;
+	batch->chunk = chunk;
+	batch->careful = careful;
+	batch->books = books;
+	batch->sink = mm_sink_heap.open(table->relid, table->fresh);
+	batch->plan = mm_plan_create(table->contract,
+								 RelationGetDescr(batch->sink->rel));
+	batch->sink->ops->set_columns(batch->sink,
+								  mm_plan_attnums(batch->plan));
+	batch->context = AllocSetContextCreate(CurrentMemoryContext,
+										   "mongo_migrate batch",
+										   ALLOCSET_DEFAULT_SIZES);
+	return batch;
+}
+
+/* Error context: job, collection and, while one is at work, document. */
+static void
+add_error_context(void *arg)
+{
+	MmBatch    *batch = arg;
+
+	if (batch->doc != NULL)
+		errcontext("migration job %lld, %s.%s _id %s",
+				   (long long) batch->job->job_id, batch->table->database,
+				   batch->table->collection,
+				   mm_json_id_for_message(batch->doc, batch->doc_len));
+	else
+		errcontext("migration job %lld, %s.%s",
+				   (long long) batch->job->job_id, batch->table->database,
+				   batch->table->collection);
+}
+
+static void
+push_error_context(MmBatch *batch, ErrorContextCallback *callback)
+{
+	callback->callback = add_error_context;
+	callback->arg = batch;
+	callback->previous = error_context_stack;
+	error_context_stack = callback;
+}
+
+static void
+reject(MmBatch *batch, const uint8 *doc, uint32 len, const MmReject *why)
+{
+	MmDeadLetter letter = {.reject = *why};
+
+	if (why->stop)
+		ereport(ERROR,
+				(errcode(why->sqlstate),
+				 errmsg_internal("%s", why->message),
+				 why->detail ? errdetail_internal("%s", why->detail) : 0,
+				 errhint("on_error is \"stop\": correct the document or "
+						 "choose another on_error.")));
+	letter.source_id = mm_json_source_id(doc, len);
+	letter.raw = palloc(VARHDRSZ + len);
+	SET_VARSIZE(letter.raw, VARHDRSZ + len);
+	memcpy(VARDATA(letter.raw), doc, len);
+	mm_dead_letter_insert(batch->job->job_id, batch->chunk, &letter);
+	batch->books->docs_rejected++;
+}
+
+/*
+ * Converts a document into row i; false when it was rejected.  Values and
+ * dead letter live in the batch's context.
+ */
+static bool
+convert(MmBatch *batch, const uint8 *doc, uint32 len, int i)
+{
+	TupleTableSlot *slot = batch->sink->ops->get_slot(batch->sink, i);
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	MmReject	why = {0};
+	bool		stored;
+
+	batch->doc = doc;
+	batch->doc_len = len;
+	stored = mm_plan_convert(batch->plan, doc, len, slot->tts_values,
+							 slot->tts_isnull,
+							 &batch->books->values_diverted, &why);
+	if (!stored)
+		reject(batch, doc, len, &why);
+	batch->doc = NULL;
+	MemoryContextSwitchTo(old);
+	return stored;
+}
+
+/* ---------------------------------------------------------------------
+ * Careful mode
+ * ---------------------------------------------------------------------
+ */
+
+bool
+mm_batch_is_row_error(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data */
+		case MAKE_SQLSTATE('2', '3', '0', '0', '0'):	/* constraints */
+		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):	/* row too big */
+		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* RAISE in a check */
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Is the error that is being caught worth a dead letter? */
+static bool
+take_row_error(MmReject *why)
+{
+	ErrorData  *edata = CopyErrorData();
+
+	if (!mm_batch_is_row_error(edata->sqlerrcode))
+		ReThrowError(edata);
+	FlushErrorState();
+	*why = (MmReject) {
+		.stage = "insert",
+		.sqlstate = edata->sqlerrcode,
+		.message = edata->message,
+		.detail = edata->detail,
+		.column = edata->column_name,
+	};
+	return true;
+}
+
+/*
+ * Stores documents first .. first + n - 1 in a subtransaction.  Returns false
+ * with the reason when the table refuses them.
+ */
+static bool
+store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	MmCounters	books = *batch->books;
+	volatile bool stored = true;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		int			rows = 0;
+
+		for (int i = 0; i < n; i++)
+		{
+			bytea	   *doc = batch->docs[first + i];
+
+			if (convert(batch, (uint8 *) VARDATA(doc),
+						VARSIZE(doc) - VARHDRSZ, rows))
+				rows++;
+		}
+		if (rows > 0)
+			batch->sink->ops->store(batch->sink, rows, true);
+		batch->books->rows_inserted += rows;
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		stored = !take_row_error(why);
+		RollbackAndReleaseCurrentSubTransaction();
+		*batch->books = books;
+		batch->doc = NULL;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return stored;
+}
+
+static void
+store_carefully(MmBatch *batch, int first, int n)
+{
+	MmReject	why;
+	bytea	   *doc;
+
+	if (n == 0 || store_in_savepoint(batch, first, n, &why))
+		return;
+	if (n > 1)
+	{
+		store_carefully(batch, first, n / 2);
+		store_carefully(batch, first + n / 2, n - n / 2);
+		return;
+	}
+	doc = batch->docs[first];
+	reject(batch, (uint8 *) VARDATA(doc), VARSIZE(doc) - VARHDRSZ, &why);
+}
+
+static void
+keep_document(MmBatch *batch, const uint8 *doc, uint32 len)
+{
+	bytea	   *copy = MemoryContextAlloc(batch->context, VARHDRSZ + len);
+
+	SET_VARSIZE(copy, VARHDRSZ + len);
+	memcpy(VARDATA(copy), doc, len);
+	batch->docs[batch->rows++] = copy;
+}
+
+/* --------------------------------------------------------------------- */
+
+static void
+flush(MmBatch *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+	if (batch->careful)
+		store_carefully(batch, 0, batch->rows);
+	else if (batch->rows > 0)
+	{
+		batch->sink->ops->store(batch->sink, batch->rows, false);
+		batch->books->rows_inserted += batch->rows;
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(batch->context);
+	batch->rows = 0;
+	batch->bytes = 0;
+}
+
+bool
+mm_batch_add(MmBatch *batch, const uint8 *doc, uint32 len)
+{
+	ErrorContextCallback callback;
+	bool		full;
+
+	push_error_context(batch, &callback);
+	batch->books->docs_read++;
+	if (batch->careful)
+		keep_document(batch, doc, len);
+	else if (convert(batch, doc, len, batch->rows))
+		batch->rows++;
+	batch->bytes += len;
+	full = batch->rows >= MM_SINK_ROWS || batch->bytes >= BATCH_BYTES;
+	if (full)
+		flush(batch);
+	error_context_stack = callback.previous;
+	return full;
+}
+
+void
+mm_batch_end(MmBatch *batch)
+{
+	ErrorContextCallback callback;
+
+	push_error_context(batch, &callback);
+	flush(batch);
+	error_context_stack = callback.previous;
+	batch->sink->ops->close(batch->sink);
+}

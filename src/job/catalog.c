@@ -1,0 +1,329 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *	  Queries on the tables of schema mongo_migrate.
+ *
+ * Plain roles have no rights on our tables.  A caller checks who may do
+ * what, then opens a scope: user id and search_path are switched, SPI is
+ * connected, and the queries of job_rows.c and chunk_rows.c run.  No code of
+ * users can run inside a scope: the tables have no triggers, and operators
+ * and functions resolve in pg_catalog alone.  An error inside a scope needs
+ * no clean-up here, since the abort of the (sub)transaction restores user id
+ * and settings and closes SPI.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "job/catalog.h"
+
+static void
+add_arg(MmArgs *args, Oid type, Datum value, bool isnull)
+{
+	if (args->n >= MM_MAX_ARGS)
+		elog(ERROR, "too many query parameters");
+	args->types[args->n] = type;
+	args->values[args->n] = value;
+	args->nulls[args->n] = isnull ? 'n' : ' ';
+	args->n++;
+}
+
+void
+mm_arg_int8(MmArgs *args, int64 value)
+{
+	add_arg(args, INT8OID, Int64GetDatum(value), false);
+}
+
+void
+mm_arg_int4(MmArgs *args, int32 value)
+{
+	add_arg(args, INT4OID, Int32GetDatum(value), false);
+}
+
+void
+mm_arg_oid(MmArgs *args, Oid value)
+{
+	add_arg(args, OIDOID, ObjectIdGetDatum(value), false);
+}
+
+void
+mm_arg_bool(MmArgs *args, bool value)
+{
+	add_arg(args, BOOLOID, BoolGetDatum(value), false);
+}
+
+void
+mm_arg_text(MmArgs *args, const char *value)
+{
+	add_arg(args, TEXTOID, value ? CStringGetTextDatum(value) : (Datum) 0,
+			value == NULL);
+}
+
+void
+mm_arg_bytea(MmArgs *args, const bytea *value)
+{
+	add_arg(args, BYTEAOID, PointerGetDatum(value), value == NULL);
+}
+
+void
+mm_arg_jsonb(MmArgs *args, Jsonb *value)
+{
+	add_arg(args, JSONBOID, JsonbPGetDatum(value), value == NULL);
+}
+
+/*
+ * Owner of the extension.  Raises when the extension is gone, which workers
+ * take as the end of their job.
+ */
+static Oid
+extension_owner(void)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			owner = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("mongo_migrate"));
+	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+
+	if (!OidIsValid(owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"%s\" does not exist", "mongo_migrate")));
+	return owner;
+}
+
+void
+mm_catalog_begin(MmCatalogScope *scope)
+{
+	scope->caller = CurrentMemoryContext;
+	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
+	SetUserIdAndSecContext(extension_owner(),
+						   scope->save_sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE);
+	scope->guc_level = NewGUCNestLevel();
+	RestrictSearchPath_compat();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+void
+mm_catalog_end(MmCatalogScope *scope)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, scope->guc_level);
+	SetUserIdAndSecContext(scope->save_userid, scope->save_sec_context);
+	MemoryContextSwitchTo(scope->caller);
+}
+
+/* Runs a query in the current scope; returns the number of rows. */
+uint64
+mm_catalog_query(const char *sql, const MmArgs *args)
+{
+	int			rc;
+
+	if (args == NULL || args->n == 0)
+		rc = SPI_execute(sql, false, 0);
+	else
+		rc = SPI_execute_with_args(sql, args->n, (Oid *) args->types,
+								   (Datum *) args->values, args->nulls,
+								   false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+uint64
+mm_catalog_query_latest(const char *sql, const MmArgs *args)
+{
+	SPIPlanPtr	plan = SPI_prepare(sql, args->n, (Oid *) args->types);
+	Snapshot	snapshot;
+	int			rc;
+
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s",
+			 SPI_result_code_string(SPI_result));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	rc = SPI_execute_snapshot(plan, (Datum *) args->values, args->nulls,
+							  snapshot, InvalidSnapshot, true, false, 0);
+	UnregisterSnapshot(snapshot);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute_snapshot failed: %s",
+			 SPI_result_code_string(rc));
+	return SPI_processed;
+}
+
+/* Runs one statement in a scope of its own; returns the number of rows. */
+uint64
+mm_catalog_execute(const char *sql, const MmArgs *args)
+{
+	MmCatalogScope scope;
+	uint64		rows;
+
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query(sql, args);
+	mm_catalog_end(&scope);
+	return rows;
+}
+
+static Datum
+row_datum(uint64 row, int column, bool *isnull)
+{
+	if (SPI_tuptable == NULL || row >= SPI_tuptable->numvals)
+		elog(ERROR, "row %llu is out of range", (unsigned long long) row);
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 column, isnull);
+}
+
+bool
+mm_row_isnull(uint64 row, int column)
+{
+	bool		isnull;
+
+	(void) row_datum(row, column, &isnull);
+	return isnull;
+}
+
+int64
+mm_row_int8(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt64(value);
+}
+
+int32
+mm_row_int4(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? 0 : DatumGetInt32(value);
+}
+
+bool
+mm_row_bool(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? false : DatumGetBool(value);
+}
+
+Oid
+mm_row_oid(uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+
+	return isnull ? InvalidOid : DatumGetObjectId(value);
+}
+
+/* Any type in its text form; NULL for null. */
+char *
+mm_row_text(MmCatalogScope *scope, uint64 row, int column)
+{
+	char	   *value = SPI_getvalue(SPI_tuptable->vals[row],
+									 SPI_tuptable->tupdesc, column);
+
+	return value ? MemoryContextStrdup(scope->caller, value) : NULL;
+}
+
+static void *
+row_varlena(MmCatalogScope *scope, uint64 row, int column)
+{
+	bool		isnull;
+	Datum		value = row_datum(row, column, &isnull);
+	MemoryContext old;
+	void	   *copy;
+
+	if (isnull)
+		return NULL;
+	old = MemoryContextSwitchTo(scope->caller);
+	copy = PG_DETOAST_DATUM_COPY(value);
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+bytea *
+mm_row_bytea(MmCatalogScope *scope, uint64 row, int column)
+{
+	return row_varlena(scope, row, column);
+}
+
+Jsonb *
+mm_row_jsonb(MmCatalogScope *scope, uint64 row, int column)
+{
+	return row_varlena(scope, row, column);
+}
+
+Datum
+mm_catalog_return(FunctionCallInfo fcinfo, const char *sql,
+				  const MmArgs *args)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	MmCatalogScope scope;
+	uint64		rows;
+
+	InitMaterializedSRF(fcinfo, 0);
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query(sql, args);
+	for (uint64 i = 0; i < rows; i++)
+		tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+	mm_catalog_end(&scope);
+	return (Datum) 0;
+}
+
+static void
+sql_begin(const char *sql)
+{
+	int			rc;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	rc = SPI_execute(sql, false, 0);
+	if (rc < 0)
+		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
+}
+
+void
+mm_sql_run(const char *sql)
+{
+	sql_begin(sql);
+	SPI_finish();
+}
+
+int64
+mm_sql_run_int8(const char *sql)
+{
+	int64		result;
+
+	sql_begin(sql);
+	result = mm_row_int8(0, 1);
+	SPI_finish();
+	return result;
+}

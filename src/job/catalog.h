@@ -1,0 +1,140 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.h
+ *	  Access to the tables of schema mongo_migrate.
+ *
+ * Every function here needs a transaction with an active snapshot, runs its
+ * queries as the extension's owner with a fixed search_path, and returns
+ * results in the memory context that is current at the call.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_CATALOG_H
+#define MM_CATALOG_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "job/job.h"
+
+/* Parameters of a query, $1 first. */
+#define MM_MAX_ARGS 24
+
+typedef struct MmArgs
+{
+	int			n;
+	Oid			types[MM_MAX_ARGS];
+	Datum		values[MM_MAX_ARGS];
+	char		nulls[MM_MAX_ARGS];
+} MmArgs;
+
+extern void mm_arg_int8(MmArgs *args, int64 value);
+extern void mm_arg_int4(MmArgs *args, int32 value);
+extern void mm_arg_oid(MmArgs *args, Oid value);
+extern void mm_arg_bool(MmArgs *args, bool value);
+extern void mm_arg_text(MmArgs *args, const char *value);	/* NULL: null */
+extern void mm_arg_bytea(MmArgs *args, const bytea *value); /* NULL: null */
+extern void mm_arg_jsonb(MmArgs *args, Jsonb *value);
+
+/*
+ * A scope in which queries run as the extension's owner, inside SPI.  Never
+ * run anything in it that users can define.
+ */
+typedef struct MmCatalogScope
+{
+	Oid			save_userid;
+	int			save_sec_context;
+	int			guc_level;
+	MemoryContext caller;
+} MmCatalogScope;
+
+extern void mm_catalog_begin(MmCatalogScope *scope);
+extern void mm_catalog_end(MmCatalogScope *scope);
+extern uint64 mm_catalog_query(const char *sql, const MmArgs *args);
+/* Same, read only, with the latest snapshot also under REPEATABLE READ. */
+extern uint64 mm_catalog_query_latest(const char *sql, const MmArgs *args);
+extern uint64 mm_catalog_execute(const char *sql, const MmArgs *args);
+
+/* Columns of the result of the last query in the scope, counted from 1. */
+extern bool mm_row_isnull(uint64 row, int column);
+extern int64 mm_row_int8(uint64 row, int column);	/* null: 0 */
+extern int32 mm_row_int4(uint64 row, int column);
+extern bool mm_row_bool(uint64 row, int column);
+extern Oid	mm_row_oid(uint64 row, int column);
+extern char *mm_row_text(MmCatalogScope *scope, uint64 row, int column);
+extern bytea *mm_row_bytea(MmCatalogScope *scope, uint64 row, int column);
+extern Jsonb *mm_row_jsonb(MmCatalogScope *scope, uint64 row, int column);
+
+/* Runs a query in a scope and returns its rows from an SQL function. */
+extern Datum mm_catalog_return(FunctionCallInfo fcinfo, const char *sql,
+							   const MmArgs *args);
+
+/* Runs one statement as the current user, outside of any scope. */
+extern void mm_sql_run(const char *sql);
+/* Same; returns the bigint that its only row holds. */
+extern int64 mm_sql_run_int8(const char *sql);
+
+/* job_rows.c */
+extern const char *mm_state_name(MmJobState state);
+extern MmJobState mm_state_parse(const char *name);
+extern bool mm_state_is_final(MmJobState state);
+extern const char *mm_phase_name(MmPhase phase);
+
+/*
+ * The job, or NULL when there is none.  lock: FOR UPDATE, until the end of
+ * the transaction.
+ */
+extern MmJob *mm_job_load(int64 job_id, bool lock);
+/* Why a failed job failed; with the latest snapshot. */
+extern MmFailure mm_job_failure_latest(int64 job_id);
+extern List *mm_job_load_tables(int64 job_id);
+extern int64 mm_job_insert(const MmJob *job, const char *secret_uri);
+extern void mm_job_insert_table(int64 job_id, const MmJobTable *table);
+/*
+ * Writes the state; final states get finished_at and lose their secret
+ * (except failed, which migrate_retry needs).
+ */
+extern void mm_job_set_state(int64 job_id, MmJobState state,
+							 const MmFailure *failure);
+extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
+extern void mm_job_set_drop_target(int64 job_id);
+/* Leaves the phase a table is in (phase < 0: only stops its clock). */
+extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
+extern void mm_job_set_split(int64 job_id, int table_no,
+							 const MmSplit *split);
+extern void mm_job_set_verify_count(int64 job_id, int table_no,
+									int64 count);
+extern char *mm_job_secret(int64 job_id);
+extern void mm_job_event(int64 job_id, const char *severity,
+						 const char *phase, const char *message,
+						 const char *detail);
+/* The active job that loads this table, or 0. */
+extern int64 mm_job_of_relation(Oid relid);
+/* Process id of the coordinator that holds the job's lock, or 0. */
+extern int	mm_job_coordinator_pid(int64 job_id);
+
+/* chunk_rows.c */
+extern void mm_chunk_reset_orphans(int64 job_id, int chunk_no, bool excuse);
+extern void mm_chunk_totals(int64 job_id, MmCounters *sum, int *open,
+							int *failed);
+extern int	mm_chunk_count(int64 job_id);
+extern MmChunk *mm_chunk_claim(int64 job_id, int max_attempts);
+extern bool mm_chunk_lock(int64 job_id, MmChunk *chunk);
+extern void mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
+								const MmCounters *delta, bytea *position,
+								bool done);
+extern void mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
+						  const MmFailure *failure);
+extern bool mm_chunk_failure(int64 job_id, MmFailure *failure);
+
+typedef struct MmDeadLetter
+{
+	MmReject	reject;
+	char	   *source_id;
+	bytea	   *raw;
+} MmDeadLetter;
+
+extern void mm_dead_letter_insert(int64 job_id, const MmChunk *chunk,
+								  const MmDeadLetter *letter);
+
+#endif							/* MM_CATALOG_H */

@@ -1,0 +1,279 @@
+/*-------------------------------------------------------------------------
+ *
+ * chunk_rows.c
+ *	  The tables chunk and dead_letter: the books of a job.
+ *
+ * pending -> running -> done
+ *            running -> pending   (the attempt failed, others are left)
+ *            running -> failed    (none left, or it makes no sense)
+ *
+ * All durable.  A loader commits "running" with the next attempt number
+ * before it touches a chunk, so that a crash is countable.  Every checkpoint
+ * first locks the row and checks that the attempt is still its own: the
+ * number is the fence that keeps a loader which was given up for dead from
+ * committing behind its successor's back.  An attempt that made a checkpoint
+ * no longer counts against max_attempts, nor does one that was stopped from
+ * outside (attempts_excused).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "job/catalog.h"
+#include "utils/builtins.h"
+
+/*
+ * Gives chunks whose loader is gone back: the one named, or all of the job
+ * (chunk_no 0).  excuse: the loader was stopped and did not crash.
+ */
+void
+mm_chunk_reset_orphans(int64 job_id, int chunk_no, bool excuse)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, chunk_no);
+	mm_arg_int4(&args, excuse ? 1 : 0);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET state = 'pending',"
+					   " attempts_excused = attempts_excused + $3"
+					   " WHERE job_id = $1 AND state = 'running'"
+					   " AND ($2 = 0 OR chunk_no = $2)", &args);
+}
+
+/* Sums of the books; open: chunks pending or running. */
+void
+mm_chunk_totals(int64 job_id, MmCounters *sum, int *open, int *failed)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT sum(docs_read)::bigint,"
+					 " sum(rows_inserted)::bigint, sum(rows_updated)::bigint,"
+					 " sum(docs_rejected)::bigint, sum(docs_filtered)::bigint,"
+					 " sum(values_diverted)::bigint, sum(bytes_read)::bigint,"
+					 " count(*) FILTER (WHERE state IN"
+					 " ('pending', 'running'))::integer,"
+					 " count(*) FILTER (WHERE state = 'failed')::integer"
+					 " FROM mongo_migrate.chunk WHERE job_id = $1", &args);
+	sum->docs_read = mm_row_int8(0, 1);
+	sum->rows_inserted = mm_row_int8(0, 2);
+	sum->rows_updated = mm_row_int8(0, 3);
+	sum->docs_rejected = mm_row_int8(0, 4);
+	sum->docs_filtered = mm_row_int8(0, 5);
+	sum->values_diverted = mm_row_int8(0, 6);
+	sum->bytes_read = mm_row_int8(0, 7);
+	*open = mm_row_int4(0, 8);
+	*failed = mm_row_int4(0, 9);
+	mm_catalog_end(&scope);
+}
+
+int
+mm_chunk_count(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			count;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT count(*)::integer FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1", &args);
+	count = mm_row_int4(0, 1);
+	mm_catalog_end(&scope);
+	return count;
+}
+
+/*
+ * Takes the next pending chunk; NULL when there is none.  The caller commits
+ * before it works on the chunk.
+ */
+MmChunk *
+mm_chunk_claim(int64 job_id, int max_attempts)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	MmChunk    *chunk = palloc0(sizeof(MmChunk));
+	uint64		rows;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, max_attempts);
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query("UPDATE mongo_migrate.chunk c"
+							" SET state = 'running', attempts = attempts + 1"
+							" FROM (SELECT table_no, chunk_no"
+							" FROM mongo_migrate.chunk WHERE job_id = $1"
+							" AND state = 'pending'"
+							" ORDER BY table_no, chunk_no LIMIT 1"
+							" FOR UPDATE SKIP LOCKED) p"
+							" WHERE c.job_id = $1"
+							" AND c.table_no = p.table_no"
+							" AND c.chunk_no = p.chunk_no"
+							" RETURNING c.table_no, c.chunk_no,"
+							" c.lower_bound, c.upper_bound, c.attempts,"
+							" c.attempts - c.attempts_excused - $2", &args);
+	if (rows == 1)
+	{
+		chunk->table_no = mm_row_int4(0, 1);
+		chunk->chunk_no = mm_row_int4(0, 2);
+		chunk->bounds.lower = mm_row_bytea(&scope, 0, 3);
+		chunk->bounds.upper = mm_row_bytea(&scope, 0, 4);
+		chunk->attempt = mm_row_int4(0, 5);
+		chunk->last_attempt = mm_row_int4(0, 6) >= 0;
+		chunk->exhausted = mm_row_int4(0, 6) > 0;
+	}
+	mm_catalog_end(&scope);
+	return rows == 1 ? chunk : NULL;
+}
+
+static void
+add_chunk_key(MmArgs *args, int64 job_id, const MmChunk *chunk)
+{
+	mm_arg_int8(args, job_id);
+	mm_arg_int4(args, chunk->table_no);
+	mm_arg_int4(args, chunk->chunk_no);
+	mm_arg_int4(args, chunk->attempt);
+}
+
+#define CHUNK_KEY \
+	" WHERE job_id = $1 AND table_no = $2 AND chunk_no = $3" \
+	" AND attempts = $4 AND state = 'running'"
+
+/*
+ * Locks the chunk until the end of the transaction and reads its committed
+ * position into chunk->position.  Returns false when the attempt is not the
+ * chunk's latest any more: the caller must leave it alone.
+ */
+bool
+mm_chunk_lock(int64 job_id, MmChunk *chunk)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	bool		ours;
+
+	add_chunk_key(&args, job_id, chunk);
+	mm_catalog_begin(&scope);
+	ours = mm_catalog_query("SELECT \"position\" FROM mongo_migrate.chunk"
+							CHUNK_KEY " FOR UPDATE", &args) == 1;
+	if (ours)
+		chunk->position = mm_row_bytea(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return ours;
+}
+
+/*
+ * Adds what this transaction did to the books of the chunk.  The caller
+ * holds the chunk's lock and has written the rows and dead letters in the
+ * same transaction.
+ */
+void
+mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
+					const MmCounters *delta, bytea *position, bool done)
+{
+	MmArgs		args = {0};
+
+	add_chunk_key(&args, job_id, chunk);
+	mm_arg_int8(&args, delta->docs_read);
+	mm_arg_int8(&args, delta->rows_inserted);
+	mm_arg_int8(&args, delta->rows_updated);
+	mm_arg_int8(&args, delta->docs_rejected);
+	mm_arg_int8(&args, delta->docs_filtered);
+	mm_arg_int8(&args, delta->values_diverted);
+	mm_arg_int8(&args, delta->bytes_read);
+	mm_arg_bytea(&args, position);
+	mm_arg_bool(&args, done);
+	if (mm_catalog_execute("UPDATE mongo_migrate.chunk SET"
+						   " docs_read = docs_read + $5,"
+						   " rows_inserted = rows_inserted + $6,"
+						   " rows_updated = rows_updated + $7,"
+						   " docs_rejected = docs_rejected + $8,"
+						   " docs_filtered = docs_filtered + $9,"
+						   " values_diverted = values_diverted + $10,"
+						   " bytes_read = bytes_read + $11,"
+						   " \"position\" = COALESCE($12, \"position\"),"
+						   " attempts_excused = attempts,"
+						   " state = CASE WHEN $13 THEN 'done'"
+						   " ELSE 'running' END" CHUNK_KEY, &args) != 1)
+		elog(ERROR, "chunk %d of job %lld is not locked", chunk->chunk_no,
+			 (long long) job_id);
+}
+
+/*
+ * Ends an attempt that failed: back to pending, or failed for good when no
+ * attempt is left or another would fail in the same way.  Does nothing when
+ * the attempt is not the latest any more.
+ */
+void
+mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
+			  const MmFailure *failure)
+{
+	MmArgs		args = {0};
+
+	add_chunk_key(&args, job_id, chunk);
+	mm_arg_bool(&args, permanent || chunk->last_attempt);
+	mm_arg_text(&args, failure->sqlstate);
+	mm_arg_text(&args, failure->message);
+	mm_arg_text(&args, failure->detail);
+	mm_arg_text(&args, failure->hint);
+	mm_arg_text(&args, failure->context);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET"
+					   " state = CASE WHEN $5 THEN 'failed'"
+					   " ELSE 'pending' END,"
+					   " sqlstate = $6, message = $7, detail = $8,"
+					   " hint = $9, context = $10" CHUNK_KEY, &args);
+}
+
+/* Why the first failed chunk failed; false when none did. */
+bool
+mm_chunk_failure(int64 job_id, MmFailure *failure)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	bool		found;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	found = mm_catalog_query("SELECT sqlstate, message, detail, hint, context"
+							 " FROM mongo_migrate.chunk WHERE job_id = $1"
+							 " AND state = 'failed'"
+							 " ORDER BY table_no, chunk_no LIMIT 1",
+							 &args) == 1;
+	if (found)
+	{
+		failure->sqlstate = mm_row_text(&scope, 0, 1);
+		failure->message = mm_row_text(&scope, 0, 2);
+		failure->detail = mm_row_text(&scope, 0, 3);
+		failure->hint = mm_row_text(&scope, 0, 4);
+		failure->context = mm_row_text(&scope, 0, 5);
+	}
+	mm_catalog_end(&scope);
+	return found;
+}
+
+void
+mm_dead_letter_insert(int64 job_id, const MmChunk *chunk,
+					  const MmDeadLetter *letter)
+{
+	const MmReject *reject = &letter->reject;
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, chunk->table_no);
+	mm_arg_int4(&args, chunk->chunk_no);
+	mm_arg_text(&args, reject->stage);
+	mm_arg_text(&args, letter->source_id);
+	mm_arg_text(&args, reject->path);
+	mm_arg_text(&args, reject->bson_type);
+	mm_arg_text(&args, reject->column);
+	mm_arg_text(&args, reject->column_type);
+	mm_arg_text(&args, unpack_sql_state(reject->sqlstate));
+	mm_arg_text(&args, reject->message);
+	mm_arg_text(&args, reject->detail);
+	mm_arg_bytea(&args, letter->raw);
+	mm_catalog_execute("INSERT INTO mongo_migrate.dead_letter"
+					   " (job_id, table_no, chunk_no, stage, source_id, path,"
+					   " bson_type, column_name, column_type, sqlstate,"
+					   " message, detail, raw) VALUES ($1, $2, $3, $4, $5,"
+					   " $6, $7, $8, $9, $10, $11, $12, $13)", &args);
+}

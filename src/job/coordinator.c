@@ -1,0 +1,607 @@
+/*-------------------------------------------------------------------------
+ *
+ * coordinator.c
+ *	  The coordinator: takes one job through its phases.
+ *
+ *	  wait for the transaction of migrate_start -> take the job's lock ->
+ *	  for each table: planning -> copying -> indexing -> analyzing ->
+ *	  verifying -> completed
+ *
+ * The phase of a table and the state of a job are durable (job_table.phase,
+ * job.state); each phase may be begun again, so that a coordinator which
+ * comes back after a crash goes on where the tables say.  Loaders, shared
+ * counters and rates belong to this process and are made anew.
+ *
+ * Sessions ask for a stop by writing pausing or canceling into the job's row,
+ * which is read four times a second; the coordinator tells its loaders
+ * through the shared memory, waits until they are gone, and writes paused or
+ * canceled.  A query cancel makes it look at the row at once: that is how
+ * migrate_cancel() gets through to an index build.
+ *
+ * Exit codes: 0 when there is nothing more to do, also after a failure that
+ * was recorded; 1, by an error that could not be recorded or a termination,
+ * lets the postmaster start a new coordinator.  However this process ends,
+ * it takes its loaders with it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "job/catalog.h"
+#include "job/shared.h"
+#include "job/steps.h"
+#include "job/worker.h"
+#include "settings.h"
+#include "source/source.h"
+
+#define POLL_MS 250
+#define START_RETRY_MS 5000
+
+typedef struct Coordinator
+{
+	MmWorkerArgs args;
+	MemoryContext context;		/* lives as long as the process */
+	MmJob	   *job;
+	List	   *tables;
+	MmShared   *shared;
+	int64		shared_handle;
+	int			generation;
+	MmRate		rate;
+	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
+	TimestampTz next_start;		/* of loaders, after one that failed */
+	bool		told_shortage;
+} Coordinator;
+
+/* What is known of the job at one poll. */
+typedef struct Poll
+{
+	MmJobState	state;
+	MmCounters	books;
+	int			open;			/* chunks pending or running */
+	int			failed;
+	int			allowed;		/* further loaders by max_workers */
+} Poll;
+
+/* One per process; static for callbacks without an argument. */
+static Coordinator coordinator;
+
+/* ---------------------------------------------------------------------
+ * Loaders
+ * ---------------------------------------------------------------------
+ */
+
+static int
+count_loaders(const Coordinator *c)
+{
+	int			n = 0;
+
+	for (int i = 0; i < c->shared->nloaders; i++)
+		n += c->loaders[i] != NULL;
+	return n;
+}
+
+/* Takes the slots back whose loaders have ended, with their chunks. */
+static void
+reap_loaders(Coordinator *c)
+{
+	for (int i = 0; i < c->shared->nloaders; i++)
+	{
+		MmLoaderState state;
+		pid_t		pid;
+
+		if (c->loaders[i] == NULL ||
+			GetBackgroundWorkerPid(c->loaders[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(c->loaders[i]);
+		c->loaders[i] = NULL;
+		mm_shared_read_loader(c->shared, i, &state);
+		mm_shared_clear_loader(c->shared, i);
+		if (state.chunk_no == 0)
+			continue;
+		mm_worker_tx_begin();
+		mm_chunk_reset_orphans(c->job->job_id, state.chunk_no, true);
+		mm_worker_tx_commit();
+	}
+}
+
+/* At exit, by an error too: the postmaster ends what we started. */
+static void
+terminate_loaders(int code, Datum arg)
+{
+	Coordinator *c = &coordinator;
+
+	for (int i = 0; c->shared != NULL && i < c->shared->nloaders; i++)
+		if (c->loaders[i] != NULL)
+			TerminateBackgroundWorker(c->loaders[i]);
+}
+
+/*
+ * Has all loaders leave at their next batch, and waits for it.  SIGUSR1 only
+ * sets their latch, in case one waits for the source.
+ */
+static void
+stop_loaders(Coordinator *c, MmJobState wanted)
+{
+	pg_atomic_write_u32(&c->shared->wanted, wanted);
+	for (;;)
+	{
+		reap_loaders(c);
+		if (count_loaders(c) == 0)
+			break;
+		for (int i = 0; i < c->shared->nloaders; i++)
+		{
+			pid_t		pid;
+
+			if (c->loaders[i] != NULL &&
+				GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
+				kill(pid, SIGUSR1);
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	mm_worker_tx_begin();
+	mm_chunk_reset_orphans(c->job->job_id, 0, true);
+	mm_worker_tx_commit();
+}
+
+/* Once per process in the events, at most once a minute in the log. */
+static void
+tell_shortage(Coordinator *c, int have)
+{
+	c->next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												START_RETRY_MS);
+	if (c->told_shortage)
+		return;
+	c->told_shortage = true;
+	mm_worker_tx_begin();
+	mm_job_event(c->job->job_id, "warning", mm_phase_name(MM_PHASE_COPYING),
+				 psprintf("only %d of %d workers could be started", have,
+						  c->job->workers),
+				 psprintf("max_worker_processes is %d, mongo_migrate.max_workers is %d.",
+						  max_worker_processes, mm_max_workers));
+	mm_worker_tx_commit();
+}
+
+static void
+start_loaders(Coordinator *c, const Poll *poll)
+{
+	int			have = count_loaders(c);
+	int			want = Min(c->job->workers, poll->open);
+	int			allowed = poll->allowed;
+
+	if (have >= want || GetCurrentTimestamp() < c->next_start)
+		return;
+	for (int i = 0; i < c->shared->nloaders && have < want; i++)
+	{
+		MmWorkerArgs args = c->args;
+		MemoryContext old;
+
+		if (c->loaders[i] != NULL)
+			continue;
+		args.generation = c->generation;
+		args.slot = i;
+		args.shared_handle = c->shared_handle;
+		old = MemoryContextSwitchTo(c->context);
+		if (allowed-- > 0)
+			c->loaders[i] = mm_worker_start_loader(&args);
+		MemoryContextSwitchTo(old);
+		if (c->loaders[i] == NULL)
+		{
+			tell_shortage(c, have);
+			return;
+		}
+		have++;
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Copying
+ * ---------------------------------------------------------------------
+ */
+
+static MmJobState
+read_state(Coordinator *c)
+{
+	MmJob	   *job;
+
+	mm_worker_tx_begin();
+	job = mm_job_load(c->args.job_id, false);
+	mm_worker_tx_commit();
+	return job == NULL ? MM_JOB_CANCELED : job->state;
+}
+
+/* For waits inside the phases: is the job to stop? */
+static bool
+stop_wanted(void)
+{
+	return read_state(&coordinator) != MM_JOB_RUNNING;
+}
+
+static void
+poll_job(Coordinator *c, Poll *poll)
+{
+	int			used,
+				loaders;
+	MmJob	   *job;
+
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	mm_worker_tx_begin();
+	job = mm_job_load(c->args.job_id, false);
+	poll->state = job == NULL ? MM_JOB_CANCELED : job->state;
+	mm_chunk_totals(c->args.job_id, &poll->books, &poll->open, &poll->failed);
+	mm_worker_count(&used, &loaders);
+	poll->allowed = mm_max_workers - loaders;
+	mm_worker_tx_commit();
+}
+
+static void
+publish_rate(Coordinator *c)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	MmCounters	sum;
+	double		rate;
+
+	(void) mm_shared_totals(c->shared, &sum);
+	rate = mm_rate_update(&c->rate, now, sum.docs_read);
+	SpinLockAcquire(&c->shared->mutex);
+	c->shared->rate = rate;
+	c->shared->updated_at = now;
+	SpinLockRelease(&c->shared->mutex);
+}
+
+static void
+raise_chunk_failure(Coordinator *c)
+{
+	MmFailure	failure = {0};
+
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(c->context);
+	(void) mm_chunk_failure(c->job->job_id, &failure);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+	mm_worker_raise(&failure);
+}
+
+/* Message 19. */
+static void
+check_reject_limit(Coordinator *c, const Poll *poll)
+{
+	int64		limit = c->job->options.reject_limit;
+
+	if (limit < 0 || poll->books.docs_rejected <= limit)
+		return;
+	stop_loaders(c, MM_JOB_CANCELING);
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
+					(long long) c->job->job_id,
+					(long long) poll->books.docs_rejected, (long long) limit),
+			 errhint("See SELECT * FROM migrate_errors WHERE job_id = %lld, "
+					 "or raise the limit with options => "
+					 "'{\"reject_limit\": ...}'.",
+					 (long long) c->job->job_id)));
+}
+
+/* Runs loaders until no chunk is left.  False: the job is to stop. */
+static bool
+copy_chunks(Coordinator *c)
+{
+	for (;;)
+	{
+		Poll		poll;
+
+		CHECK_FOR_INTERRUPTS();
+		reap_loaders(c);
+		poll_job(c, &poll);
+		publish_rate(c);
+		if (poll.state != MM_JOB_RUNNING)
+			return false;
+		if (poll.failed > 0)
+		{
+			stop_loaders(c, MM_JOB_CANCELING);
+			raise_chunk_failure(c);
+		}
+		check_reject_limit(c, &poll);
+		if (poll.open == 0)
+			break;
+		start_loaders(c, &poll);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
+		ResetLatch(MyLatch);
+	}
+	stop_loaders(c, MM_JOB_CANCELING);	/* they are on their way out */
+	pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * Phases
+ * ---------------------------------------------------------------------
+ */
+
+static void
+enter_phase(Coordinator *c, MmJobTable *table, MmPhase phase)
+{
+	mm_worker_report("%s %s.%s", mm_phase_name(phase), table->target_schema,
+					 table->target_table);
+	mm_worker_tx_begin();
+	mm_job_set_phase(c->job->job_id, table->table_no, phase);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+	table->phase = phase;
+}
+
+static void
+verify_table(Coordinator *c, MmJobTable *table)
+{
+	Poll		poll;
+
+	poll_job(c, &poll);
+	mm_step_verify(c->job, table, &poll.books);
+}
+
+/* From the phase it is in to its end.  False: the job is to stop. */
+static bool
+run_table(Coordinator *c, MmJobTable *table)
+{
+	for (MmPhase phase = table->phase;; phase++)
+	{
+		if (stop_wanted())
+			return false;
+		enter_phase(c, table, phase);
+		switch (phase)
+		{
+			case MM_PHASE_PLANNING:
+				if (!mm_step_plan(c->job, table, stop_wanted))
+					return false;
+				break;
+			case MM_PHASE_COPYING:
+				if (!copy_chunks(c))
+					return false;
+				break;
+			case MM_PHASE_INDEXING:
+				mm_step_index(c->job, table);
+				break;
+			case MM_PHASE_ANALYZING:
+				mm_step_analyze(c->job, table);
+				break;
+			case MM_PHASE_VERIFYING:
+				verify_table(c, table);
+				return true;
+		}
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * States
+ * ---------------------------------------------------------------------
+ */
+
+static void
+create_shared(Coordinator *c)
+{
+	MmCounters	books;
+	int			open,
+				failed;
+
+	if (c->shared != NULL)
+		return;
+	mm_chunk_totals(c->args.job_id, &books, &open, &failed);
+	c->shared = mm_shared_create(c->args.job_id, c->job->workers, &books,
+								 &c->shared_handle);
+	c->loaders = MemoryContextAllocZero(c->context, c->job->workers *
+										sizeof(BackgroundWorkerHandle *));
+	before_shmem_exit(terminate_loaders, (Datum) 0);
+}
+
+/*
+ * Enters the state running; false when the job is not to run.  crashed: the
+ * attempts of chunks found running count.
+ */
+static bool
+begin_running(Coordinator *c, bool crashed)
+{
+	bool		run;
+
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(c->context);
+	c->job = mm_job_load(c->args.job_id, true);
+	run = c->job != NULL && (c->job->state == MM_JOB_QUEUED ||
+							 c->job->state == MM_JOB_RUNNING);
+	if (run)
+	{
+		create_shared(c);
+		pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
+		mm_chunk_reset_orphans(c->args.job_id, 0, !crashed);
+		c->generation = mm_job_begin_running(c->args.job_id,
+											 c->shared_handle);
+		MemoryContextSwitchTo(c->context);
+		c->tables = mm_job_load_tables(c->args.job_id);
+		mm_worker_apply_options(c->job);
+		if (c->generation > 1)
+			mm_job_event(c->args.job_id, "info", NULL,
+						 psprintf("continued, %d. start of the coordinator",
+								  c->generation), NULL);
+	}
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+	return run;
+}
+
+/*
+ * Ends what a session asked for, or the job as a whole.  False: the job was
+ * resumed while it was pausing, and runs again.
+ */
+static bool
+finish(Coordinator *c, bool completed)
+{
+	MmJob	   *job;
+	bool		finished = true;
+
+	mm_worker_tx_begin();
+	job = mm_job_load(c->args.job_id, true);
+	if (job == NULL || mm_state_is_final(job->state))
+		;						/* forgotten, or ended by a session */
+	else if (job->state == MM_JOB_CANCELING)
+	{
+		if (job->drop_target)
+			mm_step_drop_target(job);
+		mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
+	}
+	else if (completed)
+		mm_job_set_state(job->job_id, MM_JOB_COMPLETED, NULL);
+	else if (job->state == MM_JOB_PAUSING)
+		mm_job_set_state(job->job_id, MM_JOB_PAUSED, NULL);
+	else
+		finished = false;
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+	return finished;
+}
+
+static void
+run_job(Coordinator *c, bool crashed)
+{
+	bool		completed;
+
+	do
+	{
+		ListCell   *lc;
+
+		if (!begin_running(c, crashed))
+		{
+			(void) finish(c, false);
+			return;
+		}
+		crashed = false;
+		completed = true;
+		foreach(lc, c->tables)
+			completed = completed && run_table(c, lfirst(lc));
+		if (!completed)
+			stop_loaders(c, MM_JOB_PAUSING);
+	} while (!finish(c, completed));
+}
+
+/* Records the failure, unless somebody canceled the job meanwhile. */
+static void
+record_failure(Coordinator *c, const MmFailure *failure)
+{
+	MmJob	   *job;
+
+	mm_worker_tx_begin();
+	job = OidIsValid(get_extension_oid("mongo_migrate", true)) ?
+		mm_job_load(c->args.job_id, true) : NULL;
+	if (job != NULL && !mm_state_is_final(job->state))
+	{
+		mm_job_event(job->job_id, "error", NULL, failure->message,
+					 failure->detail);
+		if (job->state == MM_JOB_CANCELING && job->drop_target)
+			mm_step_drop_target(job);
+		if (job->state == MM_JOB_CANCELING)
+			mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
+		else
+			mm_job_set_state(job->job_id, MM_JOB_FAILED, failure);
+	}
+	mm_worker_tx_commit();
+}
+
+/* ---------------------------------------------------------------------
+ * Process
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Waits for the transaction that registered us, whose rows cannot be seen
+ * before, and takes the job's lock.  False: another coordinator has it, or
+ * the extension is gone.
+ */
+static bool
+wait_for_caller(const MmWorkerArgs *args)
+{
+	bool		ours;
+
+	mm_worker_report("waiting for the transaction of migration job %lld",
+					 (long long) args->job_id);
+	mm_worker_tx_begin();
+	XactLockTableWait(args->start_xid, NULL, NULL, XLTW_None);
+	mm_worker_tx_commit();
+	mm_worker_tx_begin();
+	ours = OidIsValid(get_extension_oid("mongo_migrate", true)) &&
+		mm_worker_lock_job(args->job_id);
+	mm_worker_tx_commit();
+	return ours;
+}
+
+/*
+ * One pass over the job with its failures recorded.  False: a query cancel
+ * came; look at the job again.
+ */
+static bool
+run_guarded(Coordinator *c, bool crashed)
+{
+	MmFailure  *volatile failure = NULL;
+	volatile bool canceled = false;
+
+	PG_TRY();
+	{
+		run_job(c, crashed);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(c->context);
+		canceled = geterrcode() == ERRCODE_QUERY_CANCELED;
+		if (canceled)
+		{
+			FlushErrorState();
+			AbortCurrentTransaction();
+		}
+		else
+			failure = mm_worker_catch(c->context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(c->context);
+
+	if ((canceled || failure != NULL) && c->shared != NULL)
+		stop_loaders(c, MM_JOB_CANCELING);
+	if (failure != NULL)
+		record_failure(c, failure);
+	return !canceled;
+}
+
+void
+mm_coordinator_main(Datum arg)
+{
+	Coordinator *c = &coordinator;
+	bool		crashed = true;
+
+	c->args = mm_worker_begin();
+	mm_source_process_init();
+	c->context = AllocSetContextCreate(TopMemoryContext,
+									   "mongo_migrate coordinator",
+									   ALLOCSET_DEFAULT_SIZES);
+	if (!wait_for_caller(&c->args))
+		proc_exit(0);
+	while (!run_guarded(c, crashed))
+		crashed = false;
+	proc_exit(0);
+}

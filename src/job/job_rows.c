@@ -1,0 +1,538 @@
+/*-------------------------------------------------------------------------
+ *
+ * job_rows.c
+ *	  The tables job, job_table, table_phase, event and secret.
+ *
+ * Who writes what, and under which lock, is said at MmJobState in job.h.
+ * Only this file and chunk_rows.c know the columns.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "job/catalog.h"
+#include "job/worker.h"
+
+static const char *const state_names[] = {
+	[MM_JOB_QUEUED] = "queued",
+	[MM_JOB_RUNNING] = "running",
+	[MM_JOB_PAUSING] = "pausing",
+	[MM_JOB_PAUSED] = "paused",
+	[MM_JOB_CANCELING] = "canceling",
+	[MM_JOB_CANCELED] = "canceled",
+	[MM_JOB_COMPLETED] = "completed",
+	[MM_JOB_FAILED] = "failed",
+};
+
+static const char *const phase_names[] = {
+	[MM_PHASE_PLANNING] = "planning",
+	[MM_PHASE_COPYING] = "copying",
+	[MM_PHASE_INDEXING] = "indexing",
+	[MM_PHASE_ANALYZING] = "analyzing",
+	[MM_PHASE_VERIFYING] = "verifying",
+};
+
+const char *
+mm_state_name(MmJobState state)
+{
+	return state_names[state];
+}
+
+MmJobState
+mm_state_parse(const char *name)
+{
+	for (int i = 0; i < lengthof(state_names); i++)
+		if (strcmp(state_names[i], name) == 0)
+			return (MmJobState) i;
+	elog(ERROR, "unrecognized job state \"%s\"", name);
+}
+
+bool
+mm_state_is_final(MmJobState state)
+{
+	return state == MM_JOB_COMPLETED || state == MM_JOB_CANCELED ||
+		state == MM_JOB_FAILED;
+}
+
+const char *
+mm_phase_name(MmPhase phase)
+{
+	return phase_names[phase];
+}
+
+static MmPhase
+parse_phase(const char *name)
+{
+	for (int i = 0; i < lengthof(phase_names); i++)
+		if (strcmp(phase_names[i], name) == 0)
+			return (MmPhase) i;
+	elog(ERROR, "unrecognized phase \"%s\"", name);
+}
+
+static void
+load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
+{
+	char	   *split;
+
+	options->checkpoint_bytes = mm_row_int8(0, column++);
+	options->chunk_bytes = mm_row_int8(0, column++);
+	options->checkpoint_interval_ms = mm_row_int4(0, column++);
+	options->connect_timeout_ms = mm_row_int4(0, column++);
+	options->socket_timeout_ms = mm_row_int4(0, column++);
+	options->max_retry_time_ms = mm_row_int4(0, column++);
+	options->progress_interval_ms = mm_row_int4(0, column++);
+	options->maintenance_work_mem = mm_row_int4(0, column++);
+	options->log_min_messages = mm_row_int4(0, column++);
+	options->reject_limit = mm_row_int8(0, column++);
+	options->max_attempts = mm_row_int4(0, column++);
+	options->analyze = mm_row_bool(0, column++);
+	options->verify = mm_row_bool(0, column++);
+	options->tablespace = mm_row_text(scope, 0, column++);
+	split = mm_row_text(scope, 0, column++);
+	if (!mm_split_method_parse(split, &options->split))
+		elog(ERROR, "unrecognized split method \"%s\"", split);
+}
+
+#define JOB_COLUMNS \
+	"job_id, label, owner::oid, source, state, workers, drop_target," \
+	" generation, shared_handle, sqlstate, message, detail, hint, context," \
+	" (options->>'checkpoint_bytes')::bigint," \
+	" (options->>'chunk_bytes')::bigint," \
+	" (options->>'checkpoint_interval_ms')::integer," \
+	" (options->>'connect_timeout_ms')::integer," \
+	" (options->>'socket_timeout_ms')::integer," \
+	" (options->>'max_retry_time_ms')::integer," \
+	" (options->>'progress_interval_ms')::integer," \
+	" (options->>'maintenance_work_mem')::integer," \
+	" (options->>'log_min_messages')::integer," \
+	" (options->>'reject_limit')::bigint," \
+	" (options->>'max_attempts')::integer," \
+	" (options->>'analyze')::boolean," \
+	" (options->>'verify')::boolean," \
+	" options->>'tablespace'," \
+	" options->>'split'"
+
+MmJob *
+mm_job_load(int64 job_id, bool lock)
+{
+	MmJob	   *job = palloc0(sizeof(MmJob));
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	uint64		rows;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query(lock ?
+							"SELECT " JOB_COLUMNS
+							" FROM mongo_migrate.job WHERE job_id = $1"
+							" FOR UPDATE" :
+							"SELECT " JOB_COLUMNS
+							" FROM mongo_migrate.job WHERE job_id = $1",
+							&args);
+	if (rows == 1)
+	{
+		job->job_id = mm_row_int8(0, 1);
+		job->label = mm_row_text(&scope, 0, 2);
+		job->owner = mm_row_oid(0, 3);
+		job->source = mm_row_text(&scope, 0, 4);
+		job->state = mm_state_parse(mm_row_text(&scope, 0, 5));
+		job->workers = mm_row_int4(0, 6);
+		job->drop_target = mm_row_bool(0, 7);
+		job->generation = mm_row_int4(0, 8);
+		job->shared_handle = mm_row_int8(0, 9);
+		job->failure.sqlstate = mm_row_text(&scope, 0, 10);
+		job->failure.message = mm_row_text(&scope, 0, 11);
+		job->failure.detail = mm_row_text(&scope, 0, 12);
+		job->failure.hint = mm_row_text(&scope, 0, 13);
+		job->failure.context = mm_row_text(&scope, 0, 14);
+		load_options(&scope, 15, &job->options);
+	}
+	mm_catalog_end(&scope);
+	return rows == 1 ? job : NULL;
+}
+
+MmFailure
+mm_job_failure_latest(int64 job_id)
+{
+	MmFailure	failure = {0};
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query_latest("SELECT sqlstate, message, detail, hint,"
+								" context FROM mongo_migrate.job"
+								" WHERE job_id = $1", &args) != 1)
+		elog(ERROR, "job %lld is gone", (long long) job_id);
+	failure.sqlstate = mm_row_text(&scope, 0, 1);
+	failure.message = mm_row_text(&scope, 0, 2);
+	failure.detail = mm_row_text(&scope, 0, 3);
+	failure.hint = mm_row_text(&scope, 0, 4);
+	failure.context = mm_row_text(&scope, 0, 5);
+	mm_catalog_end(&scope);
+	return failure;
+}
+
+static MmJobTable *
+row_to_table(MmCatalogScope *scope, uint64 row)
+{
+	MmJobTable *table = palloc0(sizeof(MmJobTable));
+	char	   *split;
+	Jsonb	   *mapping;
+
+	table->table_no = mm_row_int4(row, 1);
+	table->database = mm_row_text(scope, row, 2);
+	table->collection = mm_row_text(scope, row, 3);
+	table->filter = mm_row_text(scope, row, 4);
+	table->relid = mm_row_oid(row, 5);
+	table->target_schema = mm_row_text(scope, row, 6);
+	table->target_table = mm_row_text(scope, row, 7);
+	table->if_exists = mm_row_text(scope, row, 8);
+	table->created = mm_row_bool(row, 9);
+	table->fresh = mm_row_bool(row, 10);
+	mapping = mm_row_jsonb(scope, row, 11);
+	table->contract = mm_contract_from_jsonb(mapping);
+	table->phase = parse_phase(mm_row_text(scope, row, 12));
+	split = mm_row_text(scope, row, 13);
+	if (split == NULL)
+		table->split = MM_SPLIT_AUTO;
+	else if (!mm_split_method_parse(split, &table->split))
+		elog(ERROR, "unrecognized split method \"%s\"", split);
+	table->sink = mm_row_text(scope, row, 14);
+	table->sink_reason = mm_row_text(scope, row, 15);
+	table->docs_total = mm_row_int8(row, 16);
+	table->bytes_total = mm_row_int8(row, 17);
+	return table;
+}
+
+/* List of MmJobTable *, by number. */
+List *
+mm_job_load_tables(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	List	   *tables = NIL;
+	uint64		rows;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
+							" relid, target_schema, target_table, if_exists,"
+							" created, fresh, mapping, phase, split, sink,"
+							" sink_reason, docs_total, bytes_total"
+							" FROM mongo_migrate.job_table WHERE job_id = $1"
+							" ORDER BY table_no", &args);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(scope.caller);
+
+		tables = lappend(tables, row_to_table(&scope, i));
+		MemoryContextSwitchTo(old);
+	}
+	mm_catalog_end(&scope);
+	return tables;
+}
+
+static void
+insert_secret(int64 job_id, const char *uri)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, uri);
+	mm_catalog_query("INSERT INTO mongo_migrate.secret (job_id, uri)"
+					 " VALUES ($1, $2)", &args);
+}
+
+/* secret_uri: the connection string if it holds a password, else NULL. */
+int64
+mm_job_insert(const MmJob *job, const char *secret_uri)
+{
+	const MmJobOptions *options = &job->options;
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int64		job_id;
+
+	mm_arg_text(&args, job->label);
+	mm_arg_oid(&args, job->owner);
+	mm_arg_text(&args, job->source);
+	mm_arg_int4(&args, job->workers);
+	mm_arg_int8(&args, options->checkpoint_bytes);
+	mm_arg_int8(&args, options->chunk_bytes);
+	mm_arg_int4(&args, options->checkpoint_interval_ms);
+	mm_arg_int4(&args, options->connect_timeout_ms);
+	mm_arg_int4(&args, options->socket_timeout_ms);
+	mm_arg_int4(&args, options->max_retry_time_ms);
+	mm_arg_int4(&args, options->progress_interval_ms);
+	mm_arg_int4(&args, options->maintenance_work_mem);
+	mm_arg_int4(&args, options->log_min_messages);
+	mm_arg_int8(&args, options->reject_limit);
+	mm_arg_int4(&args, options->max_attempts);
+	mm_arg_bool(&args, options->analyze);
+	mm_arg_bool(&args, options->verify);
+	mm_arg_text(&args, options->tablespace);
+	mm_arg_text(&args, mm_split_method_name(options->split));
+
+	mm_catalog_begin(&scope);
+	mm_catalog_query("INSERT INTO mongo_migrate.job"
+					 " (label, owner, source, workers, options)"
+					 " VALUES ($1, $2::regrole, $3, $4, jsonb_build_object("
+					 "'checkpoint_bytes', $5, 'chunk_bytes', $6,"
+					 "'checkpoint_interval_ms', $7, 'connect_timeout_ms', $8,"
+					 "'socket_timeout_ms', $9, 'max_retry_time_ms', $10,"
+					 "'progress_interval_ms', $11,"
+					 "'maintenance_work_mem', $12, 'log_min_messages', $13,"
+					 "'reject_limit', $14, 'max_attempts', $15,"
+					 "'analyze', $16, 'verify', $17, 'tablespace', $18,"
+					 "'split', $19)) RETURNING job_id", &args);
+	job_id = mm_row_int8(0, 1);
+	if (secret_uri != NULL)
+		insert_secret(job_id, secret_uri);
+	mm_catalog_end(&scope);
+	return job_id;
+}
+
+void
+mm_job_insert_table(int64 job_id, const MmJobTable *table)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table->table_no);
+	mm_arg_text(&args, table->database);
+	mm_arg_text(&args, table->collection);
+	mm_arg_text(&args, table->filter);
+	mm_arg_oid(&args, table->relid);
+	mm_arg_text(&args, table->target_schema);
+	mm_arg_text(&args, table->target_table);
+	mm_arg_text(&args, table->if_exists);
+	mm_arg_bool(&args, table->created);
+	mm_arg_bool(&args, table->fresh);
+	mm_arg_jsonb(&args, mm_contract_to_jsonb(table->contract));
+	mm_arg_text(&args, table->sink);
+	mm_arg_text(&args, table->sink_reason);
+	mm_arg_int8(&args, table->docs_total);
+	mm_arg_int8(&args, table->bytes_total);
+	mm_catalog_execute("INSERT INTO mongo_migrate.job_table"
+					   " (job_id, table_no, database, collection, filter,"
+					   " relid, target_schema, target_table, if_exists,"
+					   " created, fresh, mapping, sink, sink_reason,"
+					   " docs_total, bytes_total)"
+					   " VALUES ($1, $2, $3, $4, $5::json, $6, $7::name,"
+					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16)",
+					   &args);
+}
+
+void
+mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
+{
+	static const MmFailure none = {0};
+	const MmFailure *f = failure ? failure : &none;
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, mm_state_name(state));
+	mm_arg_bool(&args, mm_state_is_final(state));
+	mm_arg_text(&args, f->sqlstate);
+	mm_arg_text(&args, f->message);
+	mm_arg_text(&args, f->detail);
+	mm_arg_text(&args, f->hint);
+	mm_arg_text(&args, f->context);
+
+	mm_catalog_begin(&scope);
+	mm_catalog_query("UPDATE mongo_migrate.job SET state = $2,"
+					 " finished_at = CASE WHEN $3 THEN clock_timestamp() END,"
+					 " shared_handle = CASE WHEN $2 IN ('running', 'pausing',"
+					 " 'canceling') THEN shared_handle END,"
+					 " sqlstate = $4, message = $5, detail = $6, hint = $7,"
+					 " context = $8 WHERE job_id = $1", &args);
+	args.n = 1;
+	if (state == MM_JOB_COMPLETED || state == MM_JOB_CANCELED)
+		mm_catalog_query("DELETE FROM mongo_migrate.secret"
+						 " WHERE job_id = $1", &args);
+	if (state != MM_JOB_PAUSING && state != MM_JOB_CANCELING &&
+		state != MM_JOB_QUEUED)
+		mm_catalog_query("UPDATE mongo_migrate.table_phase"
+						 " SET spent = spent"
+						 " + (clock_timestamp() - started_at),"
+						 " started_at = NULL"
+						 " WHERE job_id = $1 AND started_at IS NOT NULL",
+						 &args);
+	mm_catalog_end(&scope);
+}
+
+/* Enters the state running as a new generation, whose number it returns. */
+int
+mm_job_begin_running(int64 job_id, int64 shared_handle)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			generation;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int8(&args, shared_handle);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("UPDATE mongo_migrate.job SET state = 'running',"
+					 " generation = generation + 1, shared_handle = $2,"
+					 " started_at = COALESCE(started_at, clock_timestamp())"
+					 " WHERE job_id = $1 RETURNING generation", &args);
+	generation = mm_row_int4(0, 1);
+	mm_catalog_end(&scope);
+	return generation;
+}
+
+void
+mm_job_set_drop_target(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_execute("UPDATE mongo_migrate.job SET drop_target = true"
+					   " WHERE job_id = $1", &args);
+}
+
+void
+mm_job_set_phase(int64 job_id, int table_no, int phase)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_text(&args, phase < 0 ? NULL : mm_phase_name((MmPhase) phase));
+
+	mm_catalog_begin(&scope);
+	mm_catalog_query("UPDATE mongo_migrate.table_phase SET spent = spent"
+					 " + (clock_timestamp() - started_at), started_at = NULL"
+					 " WHERE job_id = $1 AND table_no = $2"
+					 " AND started_at IS NOT NULL"
+					 " AND phase IS DISTINCT FROM $3", &args);
+	if (phase >= 0)
+	{
+		mm_catalog_query("UPDATE mongo_migrate.job_table SET phase = $3"
+						 " WHERE job_id = $1 AND table_no = $2", &args);
+		mm_catalog_query("INSERT INTO mongo_migrate.table_phase AS p"
+						 " (job_id, table_no, phase, started_at)"
+						 " VALUES ($1, $2, $3, clock_timestamp())"
+						 " ON CONFLICT (job_id, table_no, phase) DO UPDATE"
+						 " SET started_at = COALESCE(p.started_at,"
+						 " clock_timestamp())", &args);
+	}
+	mm_catalog_end(&scope);
+}
+
+/* Stores the plan of a table: the way of splitting, and its chunks. */
+void
+mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
+{
+	MmCatalogScope scope;
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_text(&args, mm_split_method_name(split->method));
+	mm_arg_text(&args, split->reason);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("UPDATE mongo_migrate.job_table SET split = $3,"
+					 " split_reason = $4"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	for (int i = 0; i < split->nchunks; i++)
+	{
+		args.n = 2;
+		mm_arg_int4(&args, i + 1);
+		mm_arg_bytea(&args, split->chunks[i].lower);
+		mm_arg_bytea(&args, split->chunks[i].upper);
+		mm_catalog_query("INSERT INTO mongo_migrate.chunk"
+						 " (job_id, table_no, chunk_no, lower_bound,"
+						 " upper_bound) VALUES ($1, $2, $3, $4, $5)", &args);
+	}
+	mm_catalog_end(&scope);
+}
+
+void
+mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_int8(&args, count);
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET verify_count = $3"
+					   " WHERE job_id = $1 AND table_no = $2", &args);
+}
+
+/* The connection string with its password, or NULL. */
+char *
+mm_job_secret(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	char	   *uri = NULL;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT uri FROM mongo_migrate.secret"
+						 " WHERE job_id = $1", &args) == 1)
+		uri = mm_row_text(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return uri;
+}
+
+void
+mm_job_event(int64 job_id, const char *severity, const char *phase,
+			 const char *message, const char *detail)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, severity);
+	mm_arg_text(&args, phase);
+	mm_arg_text(&args, message);
+	mm_arg_text(&args, detail);
+	mm_catalog_execute("INSERT INTO mongo_migrate.event"
+					   " (job_id, severity, phase, message, detail)"
+					   " VALUES ($1, $2, $3, $4, $5)", &args);
+}
+
+int64
+mm_job_of_relation(Oid relid)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int64		job_id = 0;
+
+	mm_arg_oid(&args, relid);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT t.job_id FROM mongo_migrate.job_table t"
+						 " JOIN mongo_migrate.job j USING (job_id)"
+						 " WHERE t.relid = $1 AND j.state NOT IN"
+						 " ('completed', 'failed', 'canceled')"
+						 " LIMIT 1", &args) == 1)
+		job_id = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	return job_id;
+}
+
+int
+mm_job_coordinator_pid(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			pid = 0;
+
+	mm_arg_oid(&args, MyDatabaseId);
+	mm_arg_oid(&args, MM_LOCK_CLASS);
+	mm_arg_oid(&args, (Oid) job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"
+						 " AND database = $1 AND classid = $2 AND objid = $3"
+						 " AND objsubid = 3 AND granted", &args) == 1)
+		pid = mm_row_int4(0, 1);
+	mm_catalog_end(&scope);
+	return pid;
+}

@@ -1,0 +1,537 @@
+/*-------------------------------------------------------------------------
+ *
+ * loader.c
+ *	  A loader: claims chunks and copies them, one checkpoint at a time.
+ *
+ * The main loop is claim -> open -> (read -> convert -> write)* ->
+ * checkpoint -> ... -> next.  A checkpoint is one transaction: it locks the
+ * chunk's row and checks that this attempt is still the latest, writes rows
+ * and dead letters, adds to the books, moves the position, commits.  Whatever
+ * dies in between leaves the chunk at its old position, and the next reader
+ * starts there.
+ *
+ * What ends an attempt:
+ *	  a transient error of the source    what was read is committed, then wait
+ *										 and open again at the position
+ *	  an error of one row				 again in careful mode (batch.c), up to
+ *										 the next checkpoint
+ *	  a transient error of the target    wait and again
+ *	  any other error					 the chunk is given back with the
+ *										 reason, or fails
+ *	  pause, cancel						 what was read is committed, then leave
+ *	  query cancel, termination			 the process ends; the coordinator
+ *										 gives the chunk to another
+ *
+ * A stream without a position (split "none") is committed as a whole or not
+ * at all.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "job/batch.h"
+#include "job/catalog.h"
+#include "job/retry.h"
+#include "job/shared.h"
+#include "job/worker.h"
+#include "source/source.h"
+
+typedef struct Loader
+{
+	MmWorkerArgs args;
+	MmJob	   *job;
+	List	   *tables;
+	MmShared   *shared;
+	MmLoaderState state;		/* published from time to time */
+	MmRate		rate;
+	MmRetry		retry;
+	int			nchunks;
+	MemoryContext source_context;	/* of the connection, reset to close it */
+	MemoryContext chunk_context;	/* of one chunk */
+	MemoryContext checkpoint_context;	/* of one transaction */
+	MmSource   *source;			/* NULL: not connected */
+	MmCollection *collection;
+	MmJobTable *table;			/* of the chunk at work */
+	MmChunk    *chunk;
+	MmStream   *stream;
+	bool		careful;
+	MmCounters	books;			/* of the open transaction */
+	TimestampTz began;			/* of the open transaction */
+} Loader;
+
+typedef enum CopyEnd
+{
+	COPY_DONE,					/* the chunk is complete */
+	COPY_STOPPED,				/* pause or cancel */
+	COPY_LOST,					/* the chunk is not ours any more */
+	COPY_FAILED					/* by the source; the error says more */
+} CopyEnd;
+
+/* One per process; static for the stop check, which has no argument. */
+static Loader loader;
+
+static bool
+stop_wanted(void)
+{
+	return pg_atomic_read_u32(&loader.shared->wanted) != MM_JOB_RUNNING;
+}
+
+static void
+publish(Loader *l, TimestampTz now)
+{
+	l->state.pending = l->books;
+	l->state.rate = mm_rate_update(&l->rate, now,
+								   l->state.committed.docs_read +
+								   l->books.docs_read);
+	l->state.updated_at = now;
+	mm_shared_publish_loader(l->shared, l->args.slot, &l->state);
+}
+
+/* ---------------------------------------------------------------------
+ * Connection and stream
+ * ---------------------------------------------------------------------
+ */
+
+static void
+disconnect(Loader *l)
+{
+	l->source = NULL;
+	l->stream = NULL;
+	MemoryContextReset(l->source_context);
+}
+
+static bool
+connect_source(Loader *l, MmSourceError *error)
+{
+	MemoryContext old = MemoryContextSwitchTo(l->source_context);
+	MmSourceConfig *config;
+
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(l->source_context);
+	config = mm_worker_source_config(l->job);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(l->source_context);
+
+	l->source = mm_source_mongo.open(config, error);
+	if (l->source != NULL &&
+		!l->source->ops->describe(l->source, l->table->database,
+								  l->table->collection, &l->collection,
+								  error))
+		l->source = NULL;
+	MemoryContextSwitchTo(old);
+	return l->source != NULL;
+}
+
+/* Reads the committed position; false when the chunk is not ours any more. */
+static bool
+read_position(Loader *l)
+{
+	bool		ours;
+
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(l->chunk_context);
+	ours = mm_chunk_lock(l->job->job_id, l->chunk);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(l->chunk_context);
+	return ours;
+}
+
+static bool
+open_stream(Loader *l, MmSourceError *error)
+{
+	MemoryContext old;
+
+	if (l->source == NULL && !connect_source(l, error))
+		return false;
+	old = MemoryContextSwitchTo(l->source_context);
+	l->stream = l->source->ops->open_chunk(l->source, l->collection,
+										   l->table->filter,
+										   l->table->split,
+										   &l->chunk->bounds,
+										   l->chunk->position, error);
+	MemoryContextSwitchTo(old);
+	return l->stream != NULL;
+}
+
+static void
+close_stream(Loader *l)
+{
+	if (l->stream != NULL)
+		l->source->ops->close_stream(l->stream);
+	l->stream = NULL;
+}
+
+/* ---------------------------------------------------------------------
+ * Checkpoints
+ * ---------------------------------------------------------------------
+ */
+
+/* Begins the transaction; NULL when the chunk is not ours any more. */
+static MmBatch *
+begin_checkpoint(Loader *l)
+{
+	MmBatch    *batch = NULL;
+
+	MemoryContextReset(l->checkpoint_context);
+	memset(&l->books, 0, sizeof(l->books));
+	l->began = GetCurrentTimestamp();
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(l->checkpoint_context);
+	if (mm_chunk_lock(l->job->job_id, l->chunk))
+		batch = mm_batch_begin(l->job, l->table, l->chunk, l->careful,
+							   &l->books);
+	return batch;
+}
+
+static void
+commit_checkpoint(Loader *l, MmBatch *batch, bool done)
+{
+	bytea	   *position;
+
+	mm_batch_end(batch);
+	position = l->source->ops->get_position(l->stream);
+	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books, position, done);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(l->chunk_context);
+	pgstat_report_stat(false);
+
+	mm_counters_add(&l->state.committed, &l->books);
+	memset(&l->books, 0, sizeof(l->books));
+	publish(l, GetCurrentTimestamp());
+	mm_retry_progress(&l->retry);
+	l->careful = false;
+}
+
+static void
+abort_checkpoint(Loader *l)
+{
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(l->chunk_context);
+	memset(&l->books, 0, sizeof(l->books));
+	publish(l, GetCurrentTimestamp());
+}
+
+/* Is it time to commit?  Also publishes the counters when that is due. */
+static bool
+checkpoint_due(Loader *l)
+{
+	const MmJobOptions *options = &l->job->options;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (TimestampDifferenceExceeds(l->state.updated_at, now,
+								   options->progress_interval_ms))
+		publish(l, now);
+	return l->books.bytes_read >= options->checkpoint_bytes ||
+		TimestampDifferenceExceeds(l->began, now,
+								   options->checkpoint_interval_ms);
+}
+
+/*
+ * Reads documents into the batch until a checkpoint is due (result
+ * MM_NEXT_DOCUMENT), the stream ends or fails, or the job is to stop.
+ */
+static MmNext
+fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
+{
+	bool		has_position = l->table->split != MM_SPLIT_NONE;
+	const uint8 *doc;
+	uint32		len;
+	MmNext		next;
+
+	while ((next = l->source->ops->next(l->stream, &doc, &len,
+										error)) == MM_NEXT_DOCUMENT)
+	{
+		bool		stored;
+
+		Assert(CurrentMemoryContext == l->checkpoint_context);
+		l->books.bytes_read += len;
+		stored = mm_batch_add(batch, doc, len);
+		if (!stored && (l->books.docs_read & 127) != 0)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		if (stored)
+			mm_json_id_for_display(doc, len, l->state.last_id,
+								   sizeof(l->state.last_id));
+		if (stop_wanted())
+		{
+			error->stopped = true;
+			return MM_NEXT_ERROR;
+		}
+		if (checkpoint_due(l) && has_position)
+			break;
+	}
+	return next;
+}
+
+static CopyEnd
+copy_stream(Loader *l, MmSourceError *error)
+{
+	for (;;)
+	{
+		MmBatch    *batch = begin_checkpoint(l);
+		MmNext		next;
+
+		if (batch == NULL)
+		{
+			abort_checkpoint(l);
+			return COPY_LOST;
+		}
+		next = fill_checkpoint(l, batch, error);
+		if (next == MM_NEXT_ERROR && l->table->split == MM_SPLIT_NONE)
+			abort_checkpoint(l);
+		else
+			commit_checkpoint(l, batch, next == MM_NEXT_END);
+
+		if (next == MM_NEXT_END)
+			return COPY_DONE;
+		if (next == MM_NEXT_ERROR)
+			return error->stopped ? COPY_STOPPED : COPY_FAILED;
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Attempts
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Copies the claimed chunk from its committed position to its end.  Returns
+ * when it is done, lost or stopped; transient errors of the source are
+ * waited out, others raised.
+ */
+static void
+copy_chunk(Loader *l)
+{
+	for (;;)
+	{
+		MmSourceError error = {0};
+		CopyEnd		end = COPY_FAILED;
+
+		if (!read_position(l))
+			return;
+		if (open_stream(l, &error))
+			end = copy_stream(l, &error);
+		close_stream(l);
+		if (end != COPY_FAILED || error.stopped)
+			return;
+		disconnect(l);
+		if (!error.transient ||
+			!mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING,
+						   mm_worker_failure(&error), stop_wanted))
+			mm_source_raise(&error);
+		if (stop_wanted())
+			return;
+	}
+}
+
+static bool
+is_transient_target_error(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* deadlock ... */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* disk full ... */
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* Would another attempt, perhaps of another process, end differently? */
+static bool
+is_worth_an_attempt(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system error */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal error */
+			return true;
+		default:
+			return false;
+	}
+}
+
+/*
+ * Decides after a raised error whether this attempt goes on; else gives the
+ * chunk back with the reason.
+ */
+static bool
+survive(Loader *l, const MmFailure *failure)
+{
+	const char *s = failure->sqlstate;
+	int			sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+
+	if (mm_batch_is_row_error(sqlstate) && !l->careful &&
+		l->table->contract->on_error != MM_ON_ERROR_STOP)
+	{
+		l->careful = true;
+		return true;
+	}
+	if (is_transient_target_error(sqlstate) &&
+		mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING, failure,
+					  stop_wanted))
+		return true;
+	mm_worker_tx_begin();
+	mm_chunk_fail(l->job->job_id, l->chunk, !is_worth_an_attempt(sqlstate),
+				  failure);
+	mm_worker_tx_commit();
+	return false;
+}
+
+static void
+fail_exhausted_chunk(Loader *l)
+{
+	MmFailure	failure = {
+		.sqlstate = unpack_sql_state(ERRCODE_SYSTEM_ERROR),
+		.message = psprintf("chunk %d of %s.%s was given up after %d attempts",
+							l->chunk->chunk_no, l->table->database,
+							l->table->collection, l->chunk->attempt - 1),
+		.detail = "The server crashed during each of them.",
+		.hint = "See the server log for the cause.",
+	};
+
+	mm_worker_tx_begin();
+	mm_chunk_fail(l->job->job_id, l->chunk, true, &failure);
+	mm_worker_tx_commit();
+}
+
+static void
+work_on_chunk(Loader *l)
+{
+	volatile bool again = !l->chunk->exhausted;
+
+	if (l->chunk->exhausted)
+		fail_exhausted_chunk(l);
+	l->careful = false;
+	while (again)
+	{
+		MmFailure  *volatile failure = NULL;
+
+		PG_TRY();
+		{
+			MemoryContextSwitchTo(l->chunk_context);
+			copy_chunk(l);
+		}
+		PG_CATCH();
+		{
+			failure = mm_worker_catch(l->chunk_context);
+		}
+		PG_END_TRY();
+		again = false;
+		if (failure != NULL)
+		{
+			disconnect(l);
+			memset(&l->books, 0, sizeof(l->books));
+			publish(l, GetCurrentTimestamp());
+			again = survive(l, failure) && !stop_wanted();
+		}
+	}
+}
+
+/* Claims the next chunk and commits the claim; false when none is left. */
+static bool
+claim_chunk(Loader *l)
+{
+	MemoryContextReset(l->chunk_context);
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(l->chunk_context);
+	l->chunk = mm_chunk_claim(l->job->job_id, l->job->options.max_attempts);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(l->chunk_context);
+
+	l->state.chunk_no = l->chunk ? l->chunk->chunk_no : 0;
+	l->state.attempt = l->chunk ? l->chunk->attempt : 0;
+	publish(l, GetCurrentTimestamp());
+	if (l->chunk == NULL)
+		return false;
+	l->table = list_nth(l->tables, l->chunk->table_no - 1);
+	mm_worker_report("copying %s.%s to %s.%s, chunk %d of %d",
+					 l->table->database, l->table->collection,
+					 l->table->target_schema, l->table->target_table,
+					 l->chunk->chunk_no, l->nchunks);
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * Process
+ * ---------------------------------------------------------------------
+ */
+
+/* Loads the job; false when it is not the one that started this loader. */
+static bool
+begin_work(Loader *l)
+{
+	MemoryContext context = AllocSetContextCreate(TopMemoryContext,
+												  "mongo_migrate loader",
+												  ALLOCSET_DEFAULT_SIZES);
+	dsm_segment *segment;
+
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(context);
+	l->job = mm_job_load(l->args.job_id, false);
+	if (l->job == NULL || l->job->generation != l->args.generation)
+		return false;
+	l->tables = mm_job_load_tables(l->args.job_id);
+	l->nchunks = mm_chunk_count(l->args.job_id);
+	l->shared = mm_shared_attach(l->args.job_id, l->args.shared_handle,
+								 &segment);
+	if (l->shared == NULL)
+		return false;
+	dsm_pin_mapping(segment);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(context);
+
+	l->source_context = AllocSetContextCreate(context,
+											  "mongo_migrate source",
+											  ALLOCSET_DEFAULT_SIZES);
+	l->chunk_context = AllocSetContextCreate(context, "mongo_migrate chunk",
+											 ALLOCSET_DEFAULT_SIZES);
+	l->checkpoint_context = AllocSetContextCreate(context,
+												  "mongo_migrate checkpoint",
+												  ALLOCSET_DEFAULT_SIZES);
+	mm_shared_read_loader(l->shared, l->args.slot, &l->state);
+	l->state.pid = MyProcPid;
+	l->state.started_at = GetCurrentTimestamp();
+	mm_worker_apply_options(l->job);
+	return true;
+}
+
+/*
+ * Rows and position are lost together or not at all, so that a commit need
+ * not wait for the disk; the coordinator's last commit waits for all of them.
+ */
+static void
+set_loader_options(void)
+{
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+#ifdef USE_LZ4
+	SetConfigOption("default_toast_compression", "lz4", PGC_SUSET,
+					PGC_S_OVERRIDE);
+#endif
+}
+
+void
+mm_loader_main(Datum arg)
+{
+	Loader	   *l = &loader;
+
+	l->args = mm_worker_begin();
+	mm_source_process_init();
+	set_loader_options();
+	if (!begin_work(l))
+		proc_exit(0);
+	mm_source_set_stop_check(stop_wanted);
+	while (!stop_wanted() && claim_chunk(l))
+		work_on_chunk(l);
+	disconnect(l);
+	proc_exit(0);
+}

@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.c
+ *	  Counters of a running job in shared memory.
+ *
+ * The coordinator makes one DSM segment per job and writes its handle into
+ * the job's row.  Loaders publish their counters in it; the views attach,
+ * copy and detach.  Nothing here is needed for correctness: after a crash
+ * the segment is gone, and the next coordinator starts a new one from the
+ * books in mongo_migrate.chunk.  Each field's writers, readers and lock are
+ * written in shared.h.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "job/shared.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#define SHARED_MAGIC 0x6d6d6a31
+
+static Size
+shared_size(int nloaders)
+{
+	return add_size(offsetof(MmShared, loaders),
+					mul_size(nloaders, sizeof(MmSharedLoader)));
+}
+
+/*
+ * Makes the segment of a job; it lives as long as a process is attached.
+ * The mapping is kept until this process ends.
+ */
+MmShared *
+mm_shared_create(int64 job_id, int nloaders, const MmCounters *base,
+				 int64 *handle)
+{
+	dsm_segment *segment = dsm_create(shared_size(nloaders), 0);
+	MmShared   *shared = dsm_segment_address(segment);
+
+	dsm_pin_mapping(segment);
+	memset(shared, 0, shared_size(nloaders));
+	shared->magic = SHARED_MAGIC;
+	shared->job_id = job_id;
+	shared->nloaders = nloaders;
+	shared->base = *base;
+	pg_atomic_init_u32(&shared->wanted, MM_JOB_RUNNING);
+	SpinLockInit(&shared->mutex);
+	shared->coordinator_pid = MyProcPid;
+	shared->updated_at = GetCurrentTimestamp();
+	for (int i = 0; i < nloaders; i++)
+		SpinLockInit(&shared->loaders[i].mutex);
+	*handle = (int64) dsm_segment_handle(segment);
+	return shared;
+}
+
+MmShared *
+mm_shared_attach(int64 job_id, int64 handle, dsm_segment **segment)
+{
+	MmShared   *shared;
+
+	if (handle <= 0 || handle > PG_UINT32_MAX)
+		return NULL;
+	*segment = dsm_attach((dsm_handle) handle);
+	if (*segment == NULL)
+		return NULL;
+	shared = dsm_segment_address(*segment);
+	if (dsm_segment_map_length(*segment) >= sizeof(MmShared) &&
+		shared->magic == SHARED_MAGIC && shared->job_id == job_id)
+		return shared;
+	dsm_detach(*segment);
+	return NULL;
+}
+
+void
+mm_shared_read_loader(MmShared *shared, int slot, MmLoaderState *state)
+{
+	MmSharedLoader *loader = &shared->loaders[slot];
+
+	SpinLockAcquire(&loader->mutex);
+	*state = loader->state;
+	SpinLockRelease(&loader->mutex);
+}
+
+void
+mm_shared_publish_loader(MmShared *shared, int slot,
+						 const MmLoaderState *state)
+{
+	MmSharedLoader *loader = &shared->loaders[slot];
+
+	SpinLockAcquire(&loader->mutex);
+	loader->state = *state;
+	SpinLockRelease(&loader->mutex);
+}
+
+/* The loader of a slot is gone, and with it what it had not committed. */
+void
+mm_shared_clear_loader(MmShared *shared, int slot)
+{
+	MmLoaderState state;
+	MmCounters	committed;
+
+	mm_shared_read_loader(shared, slot, &state);
+	committed = state.committed;
+	memset(&state, 0, sizeof(state));
+	state.committed = committed;
+	mm_shared_publish_loader(shared, slot, &state);
+}
+
+/* Sums all counters of the job; returns the number of loaders at work. */
+int
+mm_shared_totals(MmShared *shared, MmCounters *sum)
+{
+	int			active = 0;
+
+	*sum = shared->base;
+	for (int i = 0; i < shared->nloaders; i++)
+	{
+		MmLoaderState state;
+
+		mm_shared_read_loader(shared, i, &state);
+		mm_counters_add(sum, &state.committed);
+		mm_counters_add(sum, &state.pending);
+		active += state.pid != 0;
+	}
+	return active;
+}
+
+/*
+ * Adds a sample, at most one a second, and returns documents a second over
+ * the window; 0 until two samples are there.
+ */
+double
+mm_rate_update(MmRate *rate, TimestampTz now, int64 docs)
+{
+	int			last = (rate->n + MM_RATE_SAMPLES - 1) % MM_RATE_SAMPLES;
+	int			first;
+	double		seconds;
+
+	if (rate->n == 0 || now - rate->at[last] >= USECS_PER_SEC)
+	{
+		last = rate->n % MM_RATE_SAMPLES;
+		rate->at[last] = now;
+		rate->docs[last] = docs;
+		rate->n++;
+	}
+	first = rate->n > MM_RATE_SAMPLES ? rate->n % MM_RATE_SAMPLES : 0;
+	seconds = (double) (now - rate->at[first]) / USECS_PER_SEC;
+	if (seconds < 0.5)
+		return 0;
+	return Max(0, docs - rate->docs[first]) / seconds;
+}

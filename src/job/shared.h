@@ -1,0 +1,84 @@
+/*-------------------------------------------------------------------------
+ *
+ * shared.h
+ *	  Counters of a running job in shared memory, and its stop flag.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_SHARED_H
+#define MM_SHARED_H
+
+#include "postgres.h"
+
+#include "job/job.h"
+#include "port/atomics.h"
+#include "storage/dsm.h"
+#include "storage/spin.h"
+
+#define MM_LAST_ID_LEN 104
+
+/* What a loader publishes. */
+typedef struct MmLoaderState
+{
+	int			pid;			/* 0: no loader in this slot */
+	int			chunk_no;
+	int			attempt;
+	MmCounters	committed;		/* by all loaders of this slot */
+	MmCounters	pending;		/* in the transaction that is open */
+	double		rate;			/* documents a second, over 30 s */
+	TimestampTz started_at;
+	TimestampTz updated_at;
+	char		last_id[MM_LAST_ID_LEN];	/* of the last batch */
+} MmLoaderState;
+
+typedef struct MmSharedLoader
+{
+	slock_t		mutex;
+	/*
+	 * Written by the loader of the slot; by the coordinator while the slot
+	 * has none.  Read by anybody.  Under mutex.
+	 */
+	MmLoaderState state;
+} MmSharedLoader;
+
+typedef struct MmShared
+{
+	uint32		magic;			/* these four: written before the handle is */
+	int			nloaders;		/* published, then constant; read freely */
+	int64		job_id;
+	MmCounters	base;			/* books when the segment was made */
+	/* MmJobState wanted: RUNNING, PAUSING or CANCELING.  Written by the
+	 * coordinator, read by loaders; atomic. */
+	pg_atomic_uint32 wanted;
+	slock_t		mutex;			/* for the fields that follow */
+	double		rate;			/* written by the coordinator, read by all */
+	int			coordinator_pid;	/* same */
+	TimestampTz updated_at;		/* same */
+	MmSharedLoader loaders[FLEXIBLE_ARRAY_MEMBER];
+} MmShared;
+
+/* Documents a second over the last 30 s; in the memory of its process. */
+#define MM_RATE_SAMPLES 31
+
+typedef struct MmRate
+{
+	int			n;				/* samples taken so far */
+	TimestampTz at[MM_RATE_SAMPLES];
+	int64		docs[MM_RATE_SAMPLES];
+} MmRate;
+
+extern double mm_rate_update(MmRate *rate, TimestampTz now, int64 docs);
+
+extern MmShared *mm_shared_create(int64 job_id, int nloaders,
+								  const MmCounters *base, int64 *handle);
+/* NULL when there is no such segment, or it is not of this job. */
+extern MmShared *mm_shared_attach(int64 job_id, int64 handle,
+								  dsm_segment **segment);
+extern void mm_shared_read_loader(MmShared *shared, int slot,
+								  MmLoaderState *state);
+extern void mm_shared_publish_loader(MmShared *shared, int slot,
+									 const MmLoaderState *state);
+extern void mm_shared_clear_loader(MmShared *shared, int slot);
+extern int	mm_shared_totals(MmShared *shared, MmCounters *sum);
+
+#endif							/* MM_SHARED_H */

@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * steps.c
+ *	  The steps of a table around its copy: plan, index, analyze, verify.
+ *
+ * SQL on the target runs as the job's owner, by names looked up anew from
+ * the table's OID, so that a renamed table is still the right one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/snapmgr.h"
+
+#include "job/catalog.h"
+#include "job/retry.h"
+#include "job/steps.h"
+#include "job/worker.h"
+#include "source/source.h"
+
+/* Enough chunks that loaders end at about the same time. */
+#define CHUNKS_PER_WORKER 8
+#define SMALLEST_CHUNK (8 * 1024 * 1024)
+
+static char *
+target_name(const MmJobTable *table)
+{
+	char	   *name = get_rel_name(table->relid);
+
+	if (name == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the target table \"%s.%s\" was dropped",
+						table->target_schema, table->target_table)));
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
+									  name);
+}
+
+/* ---------------------------------------------------------------------
+ * Plan
+ * ---------------------------------------------------------------------
+ */
+
+static int64
+chunk_size(const MmJob *job, const MmCollection *collection)
+{
+	int64		limit = job->options.chunk_bytes;
+	int64		size = collection->bytes /
+		((int64) CHUNKS_PER_WORKER * job->workers);
+
+	return Min(Max(size, SMALLEST_CHUNK), limit);
+}
+
+/*
+ * Connects and asks for the split.  Everything lives in the current context;
+ * the connection ends with it.
+ */
+static MmSplit *
+ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MmSourceConfig *config;
+	MmSource   *source;
+	MmCollection *collection;
+	MmSplit    *split;
+
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(context);
+	config = mm_worker_source_config(job);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(context);
+
+	source = mm_source_mongo.open(config, error);
+	if (source == NULL ||
+		!source->ops->describe(source, table->database, table->collection,
+							   &collection, error) ||
+		!source->ops->split(source, collection, table->filter,
+							job->options.split, chunk_size(job, collection),
+							&split, error))
+		return NULL;
+	return split;
+}
+
+bool
+mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(old, "mongo_migrate plan",
+												  ALLOCSET_DEFAULT_SIZES);
+	MmRetry		retry = {0};
+	MmSplit    *split = NULL;
+
+	if (table->split != MM_SPLIT_AUTO)
+		return true;
+	while (split == NULL)
+	{
+		MmSourceError error = {0};
+
+		if (stop())
+			return false;
+		MemoryContextReset(context);
+		MemoryContextSwitchTo(context);
+		split = ask_source(job, table, &error);
+		if (split == NULL && error.stopped)
+			return false;
+		if (split == NULL &&
+			(!error.transient ||
+			 !mm_retry_wait(&retry, job, MM_PHASE_PLANNING,
+							mm_worker_failure(&error), stop)))
+			mm_source_raise(&error);
+	}
+	mm_worker_tx_begin();
+	mm_job_set_split(job->job_id, table->table_no, split);
+	mm_worker_tx_commit();
+	table->split = split->method;
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * Index, analyze
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+has_primary_key(Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	bool		found;
+
+	(void) RelationGetIndexList(rel);
+	found = OidIsValid(rel->rd_pkindex);
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+set_index_memory(const MmJob *job)
+{
+	char		value[32];
+
+	if (job->options.maintenance_work_mem < 0)
+		return;
+	snprintf(value, sizeof(value), "%d", job->options.maintenance_work_mem);
+	(void) set_config_option("maintenance_work_mem", value, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, ERROR,
+							 false);
+}
+
+/* Builds the primary key of a table that this job created. */
+void
+mm_step_index(const MmJob *job, const MmJobTable *table)
+{
+	StringInfoData sql;
+
+	mm_worker_tx_begin();
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ALTER TABLE %s ADD PRIMARY KEY (%s)",
+					 target_name(table),
+					 quote_identifier(table->contract->key_column ?
+									  table->contract->key_column : ""));
+	if (job->options.tablespace != NULL)
+		appendStringInfo(&sql, " USING INDEX TABLESPACE %s",
+						 quote_identifier(job->options.tablespace));
+	if (table->created && table->contract->key_column != NULL &&
+		!has_primary_key(table->relid))
+	{
+		set_index_memory(job);
+		mm_sql_run(sql.data);
+	}
+	mm_worker_tx_commit();
+}
+
+void
+mm_step_analyze(const MmJob *job, const MmJobTable *table)
+{
+	if (!job->options.analyze)
+		return;
+	mm_worker_tx_begin();
+	mm_sql_run(psprintf("ANALYZE %s", target_name(table)));
+	mm_worker_tx_commit();
+}
+
+/* ---------------------------------------------------------------------
+ * Verify
+ * ---------------------------------------------------------------------
+ */
+
+/* Rows in the table against the books; only when no others can be there. */
+static void
+verify_target(const MmJobTable *table, const MmCounters *books)
+{
+	int64		rows;
+
+	if (!table->fresh ||
+		pg_class_aclcheck(table->relid, GetUserId(),
+						  ACL_SELECT) != ACLCHECK_OK)
+		return;
+	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
+									   target_name(table)));
+	if (rows != books->rows_inserted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s.%s\" holds %lld rows, the migration stored %lld",
+						table->target_schema, table->target_table,
+						(long long) rows, (long long) books->rows_inserted),
+				 errdetail("Rows were added or removed by others while the job was running."),
+				 errhint("Load again with if_exists => 'truncate'.")));
+}
+
+/*
+ * Documents in the source against those read.  A difference is no error:
+ * without follow, documents may come and go while they are read.
+ */
+static void
+verify_source(const MmJob *job, const MmJobTable *table,
+			  const MmCounters *books)
+{
+	MmSourceError error = {0};
+	MmSource   *source;
+	MmCollection *collection = NULL;
+
+	source = mm_source_mongo.open(mm_worker_source_config(job), &error);
+	if (source == NULL ||
+		!source->ops->describe(source, table->database, table->collection,
+							   &collection, &error))
+	{
+		mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_VERIFYING),
+					 "could not count the documents of the source",
+					 error.message);
+		return;
+	}
+	if (table->filter != NULL || collection->kind != MM_COLLECTION)
+		return;
+	mm_job_set_verify_count(job->job_id, table->table_no,
+							collection->documents);
+	if (collection->documents != books->docs_read)
+		mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_VERIFYING),
+					 psprintf("%lld documents were read, the source now counts %lld",
+							  (long long) books->docs_read,
+							  (long long) collection->documents),
+					 "Documents came or went while the collection was read.");
+}
+
+void
+mm_step_verify(const MmJob *job, const MmJobTable *table,
+			   const MmCounters *books)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext context;
+
+	if (!job->options.verify)
+		return;
+	context = AllocSetContextCreate(old, "mongo_migrate verify",
+									ALLOCSET_DEFAULT_SIZES);
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(context);
+	verify_target(table, books);
+	verify_source(job, table, books);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* ---------------------------------------------------------------------
+ * Cancel
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Runs as the job's owner, also when another role with the right to cancel
+ * called: event triggers aside, DROP TABLE runs no code of users.
+ */
+void
+mm_step_drop_target(const MmJob *job)
+{
+	Oid			save_userid;
+	int			save_sec_context;
+	ListCell   *lc;
+
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	foreach(lc, mm_job_load_tables(job->job_id))
+	{
+		MmJobTable *table = lfirst(lc);
+
+		if (!table->created || get_rel_name(table->relid) == NULL)
+			continue;
+		SetUserIdAndSecContext(job->owner, save_sec_context |
+							   SECURITY_RESTRICTED_OPERATION);
+		mm_sql_run(psprintf("DROP TABLE %s", target_name(table)));
+		SetUserIdAndSecContext(save_userid, save_sec_context);
+	}
+}

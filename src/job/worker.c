@@ -1,0 +1,317 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  What coordinators and loaders share: how they are registered, what
+ *	  their session looks like, and how they fail.
+ *
+ * A worker connects as the owner of its job and gets only ids through
+ * bgw_extra.  Coordinators come back by themselves after a crash; loaders
+ * never do, since their coordinator replaces them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "job/catalog.h"
+#include "job/worker.h"
+#include "settings.h"
+#include "source/source.h"
+
+/* After an error exit, not after a crash of the cluster: that is at once. */
+#define COORDINATOR_RESTART_SECONDS 5
+
+StaticAssertDecl(sizeof(MmWorkerArgs) <= BGW_EXTRALEN,
+				 "worker arguments do not fit into bgw_extra");
+
+/* ---------------------------------------------------------------------
+ * Registration
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+register_worker(const char *type, const char *name, const char *function,
+				int restart_seconds, pid_t notify,
+				const MmWorkerArgs *args, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = restart_seconds;
+	worker.bgw_notify_pid = notify;
+	strlcpy(worker.bgw_type, type, BGW_MAXLEN);
+	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker.bgw_library_name, "mongo_migrate",
+			sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, function,
+			sizeof(worker.bgw_function_name));
+	memcpy(worker.bgw_extra, args, sizeof(*args));
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+void
+mm_worker_register_coordinator(int64 job_id, Oid owner)
+{
+	MmWorkerArgs args = {
+		.database = MyDatabaseId,
+		.owner = owner,
+		.job_id = job_id,
+		.start_xid = GetTopTransactionId(),
+	};
+	BackgroundWorkerHandle *handle;
+	char		name[BGW_MAXLEN];
+
+	snprintf(name, sizeof(name), "mongo_migrate job %lld coordinator",
+			 (long long) job_id);
+	if (!register_worker("mongo_migrate coordinator", name,
+						 "mm_coordinator_main", COORDINATOR_RESTART_SECONDS,
+						 0, &args, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a background worker"),
+				 errdetail("All %d slots of max_worker_processes are in use.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes, or wait for another "
+						 "job: SELECT * FROM migrate_jobs.")));
+}
+
+BackgroundWorkerHandle *
+mm_worker_start_loader(const MmWorkerArgs *args)
+{
+	BackgroundWorkerHandle *handle;
+	char		name[BGW_MAXLEN];
+
+	snprintf(name, sizeof(name), "mongo_migrate job %lld loader %d",
+			 (long long) args->job_id, args->slot + 1);
+	if (!register_worker("mongo_migrate loader", name, "mm_loader_main",
+						 BGW_NEVER_RESTART, MyProcPid, args, &handle))
+		return NULL;
+	return handle;
+}
+
+/*
+ * Processes in worker slots are those whose type is none of the server's
+ * own; workers that wait to be started again are not seen.
+ */
+void
+mm_worker_count(int *workers_used, int *loaders_used)
+{
+	MmCatalogScope scope;
+
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT count(*) FILTER (WHERE backend_type NOT IN"
+					 " ('client backend', 'autovacuum launcher',"
+					 " 'autovacuum worker', 'background writer',"
+					 " 'checkpointer', 'startup', 'walreceiver',"
+					 " 'walsender', 'walwriter', 'archiver', 'logger',"
+					 " 'standalone backend', 'slotsync worker',"
+					 " 'walsummarizer', 'io worker'))::integer,"
+					 " count(*) FILTER (WHERE backend_type"
+					 " = 'mongo_migrate loader')::integer"
+					 " FROM pg_stat_get_activity(NULL)", NULL);
+	*workers_used = mm_row_int4(0, 1);
+	*loaders_used = mm_row_int4(0, 2);
+	mm_catalog_end(&scope);
+}
+
+/* ---------------------------------------------------------------------
+ * Session
+ * ---------------------------------------------------------------------
+ */
+
+static void
+set_option(const char *name, const char *value)
+{
+	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/*
+ * Settings of role and database apply to workers, except these: text forms
+ * must not depend on them, and a load must not be ended by a timeout meant
+ * for people.  lock_timeout stays 0, as a load waits for a lock like COPY.
+ */
+static void
+fix_session(void)
+{
+	set_option("search_path", "pg_catalog, pg_temp");
+	set_option("DateStyle", "ISO, YMD");
+	set_option("IntervalStyle", "postgres");
+	set_option("extra_float_digits", "1");
+	set_option("bytea_output", "hex");
+	set_option("client_min_messages", "error");
+	set_option("statement_timeout", "0");
+	set_option("lock_timeout", "0");
+	set_option("idle_in_transaction_session_timeout", "0");
+	set_transaction_timeout_compat(set_option);
+	set_option("default_transaction_read_only", "off");
+	set_option("default_transaction_isolation", "read committed");
+	set_option("row_security", "on");
+}
+
+MmWorkerArgs
+mm_worker_begin(void)
+{
+	MmWorkerArgs args;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(args.database, args.owner,
+											  BGWORKER_FLAGS_COMPAT);
+	fix_session();
+	set_option("application_name", MyBgworkerEntry->bgw_name);
+	pgstat_report_appname(MyBgworkerEntry->bgw_name);
+	return args;
+}
+
+/* What the session of migrate_start had set, and the job keeps. */
+void
+mm_worker_apply_options(const MmJob *job)
+{
+	mm_connect_timeout_ms = job->options.connect_timeout_ms;
+	mm_socket_timeout_ms = job->options.socket_timeout_ms;
+	log_min_messages = job->options.log_min_messages;
+}
+
+/* A transaction with an active snapshot, which queries and detoasting need. */
+void
+mm_worker_tx_begin(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+mm_worker_tx_commit(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}
+
+/* What the worker does, for pg_stat_activity. */
+void
+mm_worker_report(const char *format,...)
+{
+	char		activity[512];
+	va_list		args;
+
+	va_start(args, format);
+	vsnprintf(activity, sizeof(activity), format, args);
+	va_end(args);
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+MmSourceConfig *
+mm_worker_source_config(const MmJob *job)
+{
+	char	   *secret = mm_job_secret(job->job_id);
+
+	return mm_source_resolve(secret ? secret : job->source, job->owner);
+}
+
+/*
+ * Only SQL's advisory lock functions use field 4 = 1 and 2, so that no user
+ * can take this lock.
+ */
+bool
+mm_worker_lock_job(int64 job_id)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, MM_LOCK_CLASS, (uint32) job_id,
+						 MM_LOCK_KIND);
+	return LockAcquire(&tag, ExclusiveLock, true, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ---------------------------------------------------------------------
+ * Failures
+ * ---------------------------------------------------------------------
+ */
+
+static char *
+copy_text(const char *text)
+{
+	return text && text[0] ? pstrdup(text) : NULL;
+}
+
+static bool
+must_not_be_absorbed(int sqlstate)
+{
+	return sqlstate == ERRCODE_QUERY_CANCELED ||
+		sqlstate == ERRCODE_ADMIN_SHUTDOWN ||
+		sqlstate == ERRCODE_CRASH_SHUTDOWN;
+}
+
+MmFailure *
+mm_worker_catch(MemoryContext context)
+{
+	ErrorData  *edata;
+	MmFailure  *failure;
+
+	MemoryContextSwitchTo(context);
+	edata = CopyErrorData();
+	if (must_not_be_absorbed(edata->sqlerrcode))
+		ReThrowError(edata);
+
+	HOLD_INTERRUPTS();
+	if (edata->elevel == ERROR)
+		edata->elevel = WARNING;
+	FlushErrorState();
+	AbortCurrentTransaction();
+	MemoryContextSwitchTo(context);
+	RESUME_INTERRUPTS();
+
+	ThrowErrorData(edata);		/* a WARNING now: to the log */
+	failure = palloc0(sizeof(MmFailure));
+	failure->sqlstate = pstrdup(unpack_sql_state(edata->sqlerrcode));
+	failure->message = copy_text(edata->message);
+	failure->detail = copy_text(edata->detail);
+	failure->hint = copy_text(edata->hint);
+	failure->context = copy_text(edata->context);
+	return failure;
+}
+
+MmFailure *
+mm_worker_failure(const MmSourceError *error)
+{
+	MmFailure  *failure = palloc0(sizeof(MmFailure));
+
+	failure->sqlstate = pstrdup(unpack_sql_state(error->sqlstate));
+	failure->message = copy_text(error->message);
+	failure->detail = copy_text(error->detail);
+	failure->hint = copy_text(error->hint);
+	return failure;
+}
+
+void
+mm_worker_raise(const MmFailure *failure)
+{
+	const char *s = failure->sqlstate;
+
+	ereport(ERROR,
+			(errcode(MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4])),
+			 errmsg_internal("%s", failure->message),
+			 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
+			 failure->hint ? errhint("%s", failure->hint) : 0,
+			 failure->context ? errcontext("%s", failure->context) : 0));
+}

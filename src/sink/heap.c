@@ -1,0 +1,262 @@
+/*-------------------------------------------------------------------------
+ *
+ * heap.c
+ *	  Stores rows in a plain heap table with table_multi_insert().
+ *
+ * The steps of one row are those of COPY FROM (copyfrom.c): defaults of the
+ * columns that the contract does not fill, stored generated columns, NOT
+ * NULL and CHECK, heap, indexes.  Tables that need more (triggers, row
+ * security, rules, partitions, other access methods) are refused by
+ * mm_sink_heap_refusal() before a job starts, and again at each open, since
+ * the table may have changed since.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "sink/sink.h"
+
+typedef struct HeapSink
+{
+	MmSink		base;
+	MemoryContext context;		/* of open: lives as long as the sink */
+	EState	   *estate;
+	ResultRelInfo *target;
+	BulkInsertState bulk;
+	int			insert_options;
+	int			ndefaults;		/* columns with a default to compute */
+	AttrNumber *default_attnums;
+	ExprState **default_exprs;
+	AttrNumber *null_attnums;	/* columns without one */
+	int			nnulls;
+	TupleTableSlot *slots[MM_SINK_ROWS];	/* made when first needed */
+} HeapSink;
+
+static bool
+has_insert_trigger(const TriggerDesc *triggers)
+{
+	return triggers != NULL &&
+		(triggers->trig_insert_before_row || triggers->trig_insert_after_row ||
+		 triggers->trig_insert_instead_row ||
+		 triggers->trig_insert_before_statement ||
+		 triggers->trig_insert_after_statement);
+}
+
+const char *
+mm_sink_heap_refusal(Relation rel)
+{
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		return "It is partitioned.";
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
+		return "It is no table.";
+	if (rel->rd_rel->relispartition)
+		return "It is a partition.";
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		return "It is temporary, and background workers cannot see it.";
+	if (rel->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		return "It is unlogged: after a crash its rows would be missing.";
+	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+		return "Its access method is not heap.";
+	if (rel->rd_rules != NULL)
+		return "It has rules.";
+	if (has_insert_trigger(rel->trigdesc))
+		return "It has triggers or foreign keys that fire on INSERT.";
+	if (check_enable_rls(RelationGetRelid(rel), InvalidOid,
+						 true) == RLS_ENABLED)
+		return "Row-level security applies to you.";
+	return NULL;
+}
+
+/* Raises unless the current user may insert into a table fit for us. */
+static void
+check_target(Relation rel)
+{
+	const char *refusal = mm_sink_heap_refusal(rel);
+	AclResult	acl;
+
+	if (refusal != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot load into table \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail_internal("%s", refusal)));
+	acl = pg_class_aclcheck(RelationGetRelid(rel), GetUserId(), ACL_INSERT);
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(rel));
+}
+
+static MmSink *
+heap_sink_open(Oid relid, bool fresh)
+{
+	Relation	rel = try_table_open(relid, RowExclusiveLock);
+	HeapSink   *sink;
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the target table of this migration was dropped")));
+	check_target(rel);
+
+	sink = palloc0(sizeof(HeapSink));
+	sink->base.ops = &mm_sink_heap;
+	sink->base.rel = rel;
+	sink->context = CurrentMemoryContext;
+	sink->estate = CreateExecutorState();
+	sink->target = makeNode(ResultRelInfo);
+	/* Index 0: not in a range table.  check_target() saw to permissions. */
+	InitResultRelInfo(sink->target, rel, 0, NULL, 0);
+	ExecOpenIndices(sink->target, false);
+	sink->bulk = GetBulkInsertState();
+	sink->insert_options = fresh ? TABLE_INSERT_SKIP_FSM : 0;
+	return &sink->base;
+}
+
+/* Prepares the defaults of the columns that the caller does not fill. */
+static void
+heap_sink_set_columns(MmSink *base, List *attnums)
+{
+	HeapSink   *sink = (HeapSink *) base;
+	TupleDesc	desc = RelationGetDescr(base->rel);
+
+	sink->default_attnums = palloc0(desc->natts * sizeof(AttrNumber));
+	sink->null_attnums = palloc0(desc->natts * sizeof(AttrNumber));
+	sink->default_exprs = palloc0(desc->natts * sizeof(ExprState *));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		Node	   *expr = NULL;
+
+		if (list_member_int(attnums, att->attnum))
+			continue;
+		if (!att->attisdropped && !att->attgenerated)
+			expr = build_column_default(base->rel, att->attnum);
+		if (expr == NULL)
+		{
+			sink->null_attnums[sink->nnulls++] = att->attnum;
+			continue;
+		}
+		sink->default_attnums[sink->ndefaults] = att->attnum;
+		sink->default_exprs[sink->ndefaults++] =
+			ExecPrepareExpr((Expr *) expr, sink->estate);
+	}
+}
+
+static TupleTableSlot *
+heap_sink_get_slot(MmSink *base, int i)
+{
+	HeapSink   *sink = (HeapSink *) base;
+
+	if (sink->slots[i] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(sink->context);
+
+		sink->slots[i] = table_slot_create(base->rel, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	ExecClearTuple(sink->slots[i]);
+	return sink->slots[i];
+}
+
+/* Fills what the caller did not, checks constraints; ready for the heap. */
+static void
+complete_row(HeapSink *sink, TupleTableSlot *slot)
+{
+	TupleConstr *constr = RelationGetDescr(sink->base.rel)->constr;
+	ExprContext *econtext = GetPerTupleExprContext(sink->estate);
+
+	for (int i = 0; i < sink->nnulls; i++)
+		slot->tts_isnull[sink->null_attnums[i] - 1] = true;
+	for (int i = 0; i < sink->ndefaults; i++)
+	{
+		int			att = sink->default_attnums[i] - 1;
+
+		slot->tts_values[att] =
+			ExecEvalExprSwitchContext(sink->default_exprs[i], econtext,
+									  &slot->tts_isnull[att]);
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(sink->base.rel);
+
+	if (constr == NULL)
+		return;
+	if (constr->has_generated_stored)
+		ExecComputeStoredGenerated(sink->target, sink->estate, slot,
+								   CMD_INSERT);
+	ExecConstraints(sink->target, slot, sink->estate);
+}
+
+static void
+insert_into_indexes(HeapSink *sink, TupleTableSlot **slots, int n)
+{
+	MemoryContext old;
+
+	if (sink->target->ri_NumIndices == 0)
+		return;
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(sink->estate));
+	for (int i = 0; i < n; i++)
+		list_free(ExecInsertIndexTuples_compat(sink->target, slots[i],
+											   sink->estate));
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * No BulkInsertState within a savepoint: the pin on its buffer would not
+ * survive the rollback.
+ */
+static void
+heap_sink_store(MmSink *base, int n, bool in_savepoint)
+{
+	HeapSink   *sink = (HeapSink *) base;
+	TupleTableSlot **slots = sink->slots;
+	MemoryContext old;
+
+	for (int i = 0; i < n; i++)
+		complete_row(sink, slots[i]);
+
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(sink->estate));
+	table_multi_insert(base->rel, slots, n, GetCurrentCommandId(true),
+					   sink->insert_options,
+					   in_savepoint ? NULL : sink->bulk);
+	MemoryContextSwitchTo(old);
+	insert_into_indexes(sink, slots, n);
+	ResetPerTupleExprContext(sink->estate);
+}
+
+static void
+heap_sink_close(MmSink *base)
+{
+	HeapSink   *sink = (HeapSink *) base;
+
+	FreeBulkInsertState(sink->bulk);
+	for (int i = 0; i < MM_SINK_ROWS && sink->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(sink->slots[i]);
+	ExecCloseIndices(sink->target);
+	FreeExecutorState(sink->estate);
+	table_close(base->rel, NoLock);
+}
+
+const MmSinkOps mm_sink_heap = {
+	.name = "heap",
+	.open = heap_sink_open,
+	.set_columns = heap_sink_set_columns,
+	.get_slot = heap_sink_get_slot,
+	.store = heap_sink_store,
+	.close = heap_sink_close,
+};

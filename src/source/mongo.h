@@ -1,0 +1,260 @@
+/*-------------------------------------------------------------------------
+ *
+ * mongo.h
+ *	  What the mongo_*.c files share.  Nobody else includes this.
+ *
+ * Two rules hold in all of them:
+ *
+ * Nothing of PostgreSQL may raise while a function of the driver is on the
+ * stack, since a longjmp over its frames would leave its locks and lists
+ * half done.	So the stream and the log handler only touch plain memory, and
+ * interrupts are served after the driver has returned.
+ *
+ * Each object of the driver has an owner before it exists: a struct in a
+ * memory context with a reset callback.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_MONGO_H
+#define MM_MONGO_H
+
+#include "postgres.h"
+
+#include <mongoc/mongoc.h>
+
+#include "lib/ilist.h"
+#include "source/source.h"
+
+/* Why no connection came about; decides text and hint of the error. */
+typedef enum MmWireFailure
+{
+	MM_WIRE_OK,
+	MM_WIRE_UNRESOLVED,
+	MM_WIRE_REFUSED,
+	MM_WIRE_NO_ANSWER,
+	MM_WIRE_CLOSED,				/* before the server said anything */
+	MM_WIRE_NO_TLS,				/* we speak TLS, the server does not */
+	MM_WIRE_TLS,
+	MM_WIRE_LINK_LOCAL,
+	MM_WIRE_OTHER
+} MmWireFailure;
+
+/* Why a wait was given up although the server might still answer. */
+typedef enum MmWireLeave
+{
+	MM_WIRE_STAY,
+	MM_WIRE_PENDING,			/* a cancel or a termination */
+	MM_WIRE_STOPPED,			/* the stop check */
+	MM_WIRE_ORPHANED			/* the postmaster is gone */
+} MmWireLeave;
+
+/*
+ * What all streams of a source share.  Written by the streams inside the
+ * driver, read when it has returned.
+ */
+typedef struct MmWire
+{
+	int			connect_timeout_ms;
+	bool		allow_link_local;
+	bool		use_tls;
+	mongoc_ssl_opt_t tls;		/* points into the source's mongoc_uri_t */
+
+	int64		close_deadline; /* in us; not 0: the source is closing */
+	MmWireLeave leave;			/* sticks until the next call */
+
+	MmWireFailure failure;		/* the last one, until a call succeeds */
+	char		failure_text[512];	/* a sentence for each server */
+	bool		lost;			/* a connection that had worked broke */
+	char		lost_text[384];
+} MmWire;
+
+typedef struct MmMongoSource
+{
+	MmSource	base;
+
+	/* Copied from the configuration, for messages. */
+	char	   *name;
+	bool		is_server;
+	char	   *database;
+	char	   *username;
+	char	   *auth_source;
+	char	   *auth_mechanism;
+	bool		coarse_errors;
+	int			socket_timeout_ms;
+
+	MmWire		wire;
+	mongoc_uri_t *uri;
+	mongoc_client_t *client;
+	mongoc_client_session_t *session;	/* of all commands; NULL: none */
+	bson_t	   *reply;			/* of the last command; never NULL */
+	dlist_head	cursors;		/* open MmMongoCursor */
+	bool		connected;		/* has worked once */
+	bool		broken;			/* the last call failed on the way */
+	MemoryContextCallback callback;
+} MmMongoSource;
+
+/* How long telling the server that we close something may take, in us. */
+#define MM_MONGO_CLOSE_BUDGET	500000
+
+/* mongo.c */
+
+/*
+ * Text of the driver or the server, as a string in the server encoding; what
+ * is not valid becomes "?".  len -1: up to the NUL.
+ */
+extern char *mm_mongo_text(const char *text, int len);
+
+/* The other way. */
+extern const char *mm_mongo_utf8(const char *text);
+
+/* An empty document, freed with the current memory context. */
+extern bson_t *mm_mongo_bson(void);
+
+/* Storage for one, initialized, to be freed by the caller's own means. */
+extern bson_t *mm_mongo_bson_alloc(void);
+
+/* The filter as BSON in the current context; raises 22023. */
+extern bson_t *mm_mongo_filter(const char *filter);
+
+/* A parsed string, freed with the current context; NULL with error set. */
+extern mongoc_uri_t *mm_mongo_uri_new(const char *uri, bson_error_t *error);
+
+/*
+ * Brackets around calls of the driver: finish serves interrupts, so what the
+ * driver returned must have an owner by then.  Returns ok; false with error
+ * set.  "ns" is the collection it was about, or NULL.
+ */
+extern void mm_mongo_begin(MmMongoSource *source);
+extern bool mm_mongo_finish(MmMongoSource *source, bool ok,
+							const bson_error_t *failure, const char *ns,
+							MmSourceError *error);
+
+/*
+ * Runs a command; the reply is in source->reply until the next one.
+ * server_id 0: one that suits the read preference.
+ */
+extern bool mm_mongo_run(MmMongoSource *source, const char *database,
+						 const bson_t *command, uint32 server_id,
+						 const char *ns, MmSourceError *error);
+
+/* Is there a server error in source->reply with this code? */
+extern int	mm_mongo_reply_code(MmMongoSource *source);
+
+/* mongo_stream.c */
+extern void mm_mongo_stream_init(void);
+extern mongoc_stream_t *mm_mongo_stream_open(const mongoc_uri_t *uri,
+											 const mongoc_host_list_t *host,
+											 void *wire, bson_error_t *error);
+
+/* mongo_log.c */
+extern void mm_mongo_log_init(void);
+extern void mm_mongo_log_reset(void);
+
+/* The last warning or error of the driver since the reset, or "". */
+extern const char *mm_mongo_log_last(void);
+
+/* mongo_error.c */
+extern void mm_mongo_error_set(MmMongoSource *source,
+							   const bson_error_t *failure, const char *ns,
+							   MmSourceError *error);
+extern void mm_mongo_error_uri(const bson_error_t *failure,
+							   MmSourceError *error);
+extern void mm_mongo_error_fill(MmSourceError *error, int sqlstate,
+								const char *message, const char *detail,
+								const char *hint);
+
+/*
+ * mongo_cursor.c: the documents of a command that answers with a cursor.
+ * We send getMore ourselves: half the cost of mongoc_cursor_next(), and a
+ * document stays valid until one of the next reply has been returned, also
+ * when that fails or is empty (positions rely on it).
+ */
+typedef struct MmMongoCursor
+{
+	MmMongoSource *source;		/* NULL: closed */
+	dlist_node	node;			/* in source->cursors */
+	MemoryContextCallback callback;
+	MemoryContext context;		/* where this struct is */
+	MemoryContext scratch;		/* reset after each getMore */
+	uint32		server_id;		/* that has the cursor */
+	int64		id;				/* 0: no more replies */
+	char	   *database;		/* UTF-8 */
+	char	   *collection;		/* UTF-8 */
+	char	   *ns;				/* for messages */
+	bson_t	   *reply;			/* what the pointers below point into */
+	const uint8 *at;			/* next element of the batch */
+	const uint8 *end;			/* behind the last one */
+	uint32		average_bytes;	/* 0: leave the batch size to the server */
+	uint32		batch_documents;	/* taken from this batch */
+	uint32		batch_bytes;	/* size of this batch */
+} MmMongoCursor;
+
+/* Documents per reply for replies of about 1.5 MB. */
+extern int32 mm_mongo_cursor_batch_size(uint32 average_bytes);
+
+/*
+ * Runs a command in "database" and opens its cursor.  For find and aggregate,
+ * the read concern of the connection string is added.
+ */
+extern MmMongoCursor *mm_mongo_cursor_open(MmMongoSource *source,
+										   const char *database,
+										   const bson_t *command,
+										   uint32 average_bytes,
+										   const char *ns,
+										   MmSourceError *error);
+extern MmNext mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc,
+								   uint32 *len, MmSourceError *error);
+extern void mm_mongo_cursor_close(MmMongoCursor *cursor);
+
+/* mongo_describe.c */
+extern bool mm_mongo_describe(MmSource *source, const char *database,
+							  const char *collection, MmCollection **result,
+							  MmSourceError *error);
+extern bool mm_mongo_list(MmSource *source, const char *database,
+						  const char *pattern, List **result,
+						  MmSourceError *error);
+
+
+/* The entries of a database, or of one name, without numbers. */
+extern bool mm_mongo_describe_entries(MmMongoSource *source,
+									  const char *database, const char *name,
+									  List **result, MmSourceError *error);
+extern bool mm_mongo_describe_is_system(const MmCollection *collection);
+
+/* mongo_ping.c */
+extern List *mm_mongo_ping(MmSource *source, const char *database);
+
+/* mongo_split.c */
+extern bool mm_mongo_split(MmSource *source, const MmCollection *collection,
+						   const char *filter, MmSplitMethod method,
+						   int64 chunk_bytes, MmSplit **result,
+						   MmSourceError *error);
+extern bool mm_mongo_id_ends(MmSource *source, const MmCollection *collection,
+							 MmIdEnds *result, MmSourceError *error);
+
+/* mongo_read.c */
+extern MmStream *mm_mongo_open_chunk(MmSource *source,
+									 const MmCollection *collection,
+									 const char *filter, MmSplitMethod method,
+									 const MmBounds *bounds,
+									 const bytea *position,
+									 MmSourceError *error);
+extern MmStream *mm_mongo_open_sample(MmSource *source,
+									  const MmCollection *collection,
+									  const char *filter, int64 n,
+									  int timeout_ms, MmSourceError *error);
+extern MmNext mm_mongo_next(MmStream *stream, const uint8 **doc, uint32 *len,
+							MmSourceError *error);
+extern bytea *mm_mongo_get_position(MmStream *stream);
+extern void mm_mongo_close_stream(MmStream *stream);
+
+/* Parts of a find or aggregate command on a collection. */
+extern void mm_mongo_add_target(bson_t *command, const char *verb,
+								const MmCollection *collection);
+extern void mm_mongo_add_collation(bson_t *command,
+								   const MmCollection *collection);
+extern void mm_mongo_add_id_key(bson_t *command, const char *name,
+								int direction);
+extern char *mm_mongo_ns(const MmCollection *collection);
+
+#endif							/* MM_MONGO_H */

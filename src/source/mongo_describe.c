@@ -1,0 +1,342 @@
+/*-------------------------------------------------------------------------
+ *
+ * mongo_describe.c
+ *	  What collections there are, and what is known of them.
+ *
+ * listCollections tells kind, collation and the _id index, collStats the
+ * estimated numbers.  A collection that does not exist is no error for
+ * MongoDB, only an empty result; so existence is decided here, by
+ * listCollections.
+ *
+ * Views have no numbers (counting one means running it): 0.  collStats is
+ * deprecated since 6.2, but its successor answers per shard and has no word
+ * on whether a collection is sharded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "source/closest.h"
+#include "source/mongo.h"
+
+bool
+mm_mongo_describe_is_system(const MmCollection *collection)
+{
+	return strncmp(collection->name, "system.", 7) == 0;
+}
+
+char *
+mm_mongo_ns(const MmCollection *collection)
+{
+	return psprintf("%s.%s", collection->database, collection->name);
+}
+
+/* The entries of a database, of one name if given.  NULL with error set. */
+static MmMongoCursor *
+open_list(MmMongoSource *source, const char *database, const char *name,
+		  MmSourceError *error)
+{
+	bson_t	   *command = mm_mongo_bson();
+	bson_t		filter;
+
+	BSON_APPEND_INT32(command, "listCollections", 1);
+	if (name)
+	{
+		BSON_APPEND_DOCUMENT_BEGIN(command, "filter", &filter);
+		BSON_APPEND_UTF8(&filter, "name", mm_mongo_utf8(name));
+		bson_append_document_end(command, &filter);
+	}
+	return mm_mongo_cursor_open(source, mm_mongo_utf8(database), command, 0,
+								psprintf("%s.%s", database,
+										 name ? name : "*"), error);
+}
+
+static bytea *
+copy_document(const bson_iter_t *iter)
+{
+	const uint8 *data;
+	uint32		len;
+	bytea	   *copy;
+
+	bson_iter_document(iter, &len, &data);
+	copy = palloc(VARHDRSZ + len);
+	SET_VARSIZE(copy, VARHDRSZ + len);
+	memcpy(VARDATA(copy), data, len);
+	return copy;
+}
+
+/* The options with which a collection was created. */
+static void
+read_options(MmCollection *collection, const bson_iter_t *options)
+{
+	bson_iter_t iter;
+
+	if (!BSON_ITER_HOLDS_DOCUMENT(options) ||
+		!bson_iter_recurse(options, &iter))
+		return;
+	while (bson_iter_next(&iter))
+	{
+		const char *key = bson_iter_key(&iter);
+
+		if (strcmp(key, "capped") == 0)
+			collection->capped = bson_iter_as_bool(&iter);
+		else if (strcmp(key, "clusteredIndex") == 0)
+			collection->clustered = bson_iter_as_bool(&iter) ||
+				BSON_ITER_HOLDS_DOCUMENT(&iter);
+		else if (strcmp(key, "collation") == 0 &&
+				 BSON_ITER_HOLDS_DOCUMENT(&iter))
+			collection->collation = copy_document(&iter);
+	}
+}
+
+static MmCollectionKind
+parse_kind(const char *type)
+{
+	if (strcmp(type, "view") == 0)
+		return MM_COLLECTION_VIEW;
+	if (strcmp(type, "timeseries") == 0)
+		return MM_COLLECTION_TIMESERIES;
+	return MM_COLLECTION;
+}
+
+/* An entry of listCollections, without numbers. */
+static MmCollection *
+read_entry(const char *database, const uint8 *doc, uint32 len)
+{
+	MmCollection *collection = palloc0(sizeof(MmCollection));
+	bson_t		bson;
+	bson_iter_t iter;
+
+	collection->database = pstrdup(database);
+	collection->name = "";
+	if (!bson_init_static(&bson, doc, len) || !bson_iter_init(&iter, &bson))
+		return collection;
+	while (bson_iter_next(&iter))
+	{
+		const char *key = bson_iter_key(&iter);
+
+		if (strcmp(key, "name") == 0 && BSON_ITER_HOLDS_UTF8(&iter))
+			collection->name = mm_mongo_text(bson_iter_utf8(&iter, NULL), -1);
+		else if (strcmp(key, "type") == 0 && BSON_ITER_HOLDS_UTF8(&iter))
+			collection->kind = parse_kind(bson_iter_utf8(&iter, NULL));
+		else if (strcmp(key, "options") == 0)
+			read_options(collection, &iter);
+		else if (strcmp(key, "idIndex") == 0)
+			collection->has_id_index = true;
+	}
+	if (collection->clustered)
+		collection->has_id_index = true;
+	if (collection->kind != MM_COLLECTION)
+		collection->has_id_index = false;
+	return collection;
+}
+
+/* Adds the numbers of collStats. */
+static bool
+add_stats(MmMongoSource *source, MmCollection *collection,
+		  MmSourceError *error)
+{
+	bson_t	   *command = mm_mongo_bson();
+	bson_iter_t iter;
+
+	if (collection->kind == MM_COLLECTION_VIEW)
+		return true;
+	BSON_APPEND_UTF8(command, "collStats", mm_mongo_utf8(collection->name));
+	if (!mm_mongo_run(source, mm_mongo_utf8(collection->database), command, 0,
+					  mm_mongo_ns(collection), error))
+		return false;
+	if (!bson_iter_init(&iter, source->reply))
+		return true;
+	while (bson_iter_next(&iter))
+	{
+		const char *key = bson_iter_key(&iter);
+
+		if (strcmp(key, "count") == 0)
+			collection->documents = bson_iter_as_int64(&iter);
+		else if (strcmp(key, "size") == 0)
+			collection->bytes = bson_iter_as_int64(&iter);
+		else if (strcmp(key, "avgObjSize") == 0)
+			collection->average_bytes = bson_iter_as_int64(&iter);
+		else if (strcmp(key, "nindexes") == 0)
+			collection->indexes = bson_iter_as_int64(&iter);
+		else if (strcmp(key, "sharded") == 0)
+			collection->sharded = bson_iter_as_bool(&iter);
+	}
+	return true;
+}
+
+bool
+mm_mongo_describe_entries(MmMongoSource *source, const char *database,
+						  const char *name, List **result,
+						  MmSourceError *error)
+{
+	MmMongoCursor *cursor = open_list(source, database, name, error);
+	const uint8 *doc;
+	uint32		len;
+	MmNext		next;
+
+	*result = NIL;
+	if (cursor == NULL)
+		return false;
+	while ((next = mm_mongo_cursor_next(cursor, &doc, &len,
+										error)) == MM_NEXT_DOCUMENT)
+		*result = lappend(*result, read_entry(database, doc, len));
+	mm_mongo_cursor_close(cursor);
+	return next == MM_NEXT_END;
+}
+
+/* The database whose name is nearest to a wrong one, or NULL. */
+static const char *
+closest_database(MmMongoSource *source, const char *database)
+{
+	bson_t	   *command = mm_mongo_bson();
+	bson_iter_t iter;
+	bson_iter_t entry;
+	MmSourceError ignored;
+	MmClosest	closest;
+
+	mm_closest_init(&closest, database);
+	BSON_APPEND_INT32(command, "listDatabases", 1);
+	BSON_APPEND_BOOL(command, "nameOnly", true);
+	if (!mm_mongo_run(source, "admin", command, 0, NULL, &ignored) ||
+		!bson_iter_init_find(&iter, source->reply, "databases") ||
+		!bson_iter_recurse(&iter, &iter))
+		return NULL;
+	while (bson_iter_next(&iter))
+	{
+		if (bson_iter_recurse(&iter, &entry) &&
+			bson_iter_find(&entry, "name") && BSON_ITER_HOLDS_UTF8(&entry))
+			mm_closest_try(&closest,
+						   mm_mongo_text(bson_iter_utf8(&entry, NULL), -1));
+	}
+	return mm_closest_get(&closest);
+}
+
+/* Message 13. */
+static void
+set_missing_error(MmMongoSource *source, const char *database,
+				  const char *name, MmSourceError *error)
+{
+	List	   *collections;
+	ListCell   *lc;
+	MmClosest	closest;
+	const char *meant;
+	char	   *hint = NULL;
+
+	if (!mm_mongo_describe_entries(source, database, NULL, &collections,
+								   error))
+		return;
+	mm_closest_init(&closest, name);
+	foreach(lc, collections)
+	{
+		MmCollection *other = lfirst(lc);
+
+		if (!mm_mongo_describe_is_system(other))
+			mm_closest_try(&closest, other->name);
+	}
+	if ((meant = mm_closest_get(&closest)) != NULL)
+		hint = psprintf("Perhaps you meant \"%s\".", meant);
+	else if (collections == NIL &&
+			 (meant = closest_database(source, database)) != NULL)
+		hint = psprintf("Perhaps you meant database \"%s\".", meant);
+	mm_mongo_error_fill(error, ERRCODE_FDW_TABLE_NOT_FOUND,
+						psprintf("collection \"%s.%s\" does not exist",
+								 database, name),
+						NULL, hint);
+}
+
+bool
+mm_mongo_describe(MmSource *base, const char *database,
+				  const char *name, MmCollection **result,
+				  MmSourceError *error)
+{
+	MmMongoSource *source = (MmMongoSource *) base;
+	List	   *entries;
+
+	if (!mm_mongo_describe_entries(source, database, name, &entries, error))
+		return false;
+	if (entries == NIL)
+	{
+		set_missing_error(source, database, name, error);
+		return false;
+	}
+	*result = linitial(entries);
+	return add_stats(source, *result, error);
+}
+
+/* Does a name match a pattern with * and ?, from begin to end? */
+static bool
+matches(const char *name, const char *pattern)
+{
+	const char *star = NULL;
+	const char *retry = NULL;
+
+	while (*name)
+	{
+		if (*pattern == '*')
+		{
+			star = pattern++;
+			retry = name;
+		}
+		else if (*pattern == *name || *pattern == '?')
+		{
+			/* "?" is one character, not one byte. */
+			name += *pattern == '?' ? pg_mblen(name) : 1;
+			pattern++;
+		}
+		else if (star)
+		{
+			pattern = star + 1;
+			name = ++retry;
+		}
+		else
+			return false;
+	}
+	while (*pattern == '*')
+		pattern++;
+	return *pattern == '\0';
+}
+
+static int
+compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(((MmCollection *) lfirst(a))->name,
+				  ((MmCollection *) lfirst(b))->name);
+}
+
+bool
+mm_mongo_list(MmSource *base, const char *database, const char *pattern,
+			  List **result, MmSourceError *error)
+{
+	MmMongoSource *source = (MmMongoSource *) base;
+	List	   *entries;
+	ListCell   *lc;
+
+	*result = NIL;
+	if (database == NULL)
+		database = source->database;
+	if (database == NULL)
+	{
+		mm_mongo_error_fill(error, ERRCODE_INVALID_PARAMETER_VALUE,
+							"no database is given", NULL,
+							"Name one in the call, or in the connection string behind the hosts.");
+		return false;
+	}
+	if (!mm_mongo_describe_entries(source, database, NULL, &entries, error))
+		return false;
+	foreach(lc, entries)
+	{
+		MmCollection *collection = lfirst(lc);
+
+		if (mm_mongo_describe_is_system(collection) ||
+			!matches(collection->name, pattern))
+			continue;
+		/* No numbers for what we may not read, or was dropped just now. */
+		if (!add_stats(source, collection, error) && source->broken)
+			return false;
+		*result = lappend(*result, collection);
+	}
+	list_sort(*result, compare_names);
+	return true;
+}

@@ -1,0 +1,452 @@
+/*-------------------------------------------------------------------------
+ *
+ * mongo_error.c
+ *	  What went wrong on the far side, in the words of the interface.
+ *
+ * A failed call leaves three things behind: the driver's bson_error_t, the
+ * server's reply (with code, codeName and errorLabels), and what the stream
+ * has seen (MmWire).  The driver says "No suitable servers found" for nearly
+ * everything that has to do with connecting, so there the stream's own notes
+ * make the message.
+ *
+ *	domain of the error			what it is
+ *	--------------------------	-------------------------------------------
+ *	SERVER						an answer with ok: 0; the code decides
+ *	CLIENT with AUTHENTICATE,	authentication failed, unless a connection
+ *	SCRAM, SASL					broke or the server was about to shut down
+ *	STREAM, SERVER_SELECTION,	the connection: never came about (messages 6
+ *	PROTOCOL					to 9), or was lost
+ *	anything else				ours or the driver's fault; permanent
+ *
+ * Every text that comes from outside goes through clean_text(), which makes
+ * it valid in the server encoding, and hide_credentials().
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "source/mongo.h"
+
+/* RELIABILITY, section 3: codes worth another try. */
+static const int transient_codes[] = {
+	6, 7, 43, 50, 63, 64, 70, 89, 90, 91, 112, 117, 133, 134, 136, 175, 187,
+	189, 202, 211, 251, 262, 282, 290, 314, 317, 358, 365, 384, 402, 406, 407,
+	412, 9001, 10107, 11600, 11601, 11602, 12586, 12587, 13388, 13435, 13436,
+	50915, 91331
+};
+
+static const char *const transient_labels[] = {
+	"RetryableWriteError", "TransientTransactionError",
+	"ResumableChangeStreamError"
+};
+
+/* Codes of the server with a message of their own. */
+#define CODE_UNAUTHORIZED			13
+#define CODE_AUTHENTICATION_FAILED	18
+#define CODE_NAMESPACE_NOT_FOUND	26
+
+/* A password shorter than this would blot out half of any message. */
+#define MIN_HIDDEN_PASSWORD 3
+
+/* Copies a text that fits, or its beginning, never half a character. */
+static void
+put_text(char *target, size_t size, const char *text)
+{
+	int			len = pg_mbcliplen(text, strlen(text), size - 1);
+
+	memcpy(target, text, len);
+	target[len] = '\0';
+}
+
+void
+mm_mongo_error_fill(MmSourceError *error, int sqlstate, const char *message,
+					const char *detail, const char *hint)
+{
+	memset(error, 0, sizeof(*error));
+	error->sqlstate = sqlstate;
+	put_text(error->message, sizeof(error->message), message);
+	if (detail)
+		put_text(error->detail, sizeof(error->detail), detail);
+	if (hint)
+		put_text(error->hint, sizeof(error->hint), hint);
+}
+
+/* Replaces what stands between "://" and the last "@" of the word. */
+static char *
+hide_userinfo(const char *text)
+{
+	StringInfoData hidden;
+	const char *scheme;
+
+	initStringInfo(&hidden);
+	while ((scheme = strstr(text, "://")) != NULL)
+	{
+		const char *word = scheme + 3;
+		const char *end = word + strcspn(word, " \t\n\"'");
+		const char *at = end;
+
+		appendBinaryStringInfo(&hidden, text, word - text);
+		while (at > word && *at != '@')
+			at--;
+		if (*at == '@')
+			appendStringInfoString(&hidden, "***");
+		else
+			at = word;
+		appendBinaryStringInfo(&hidden, at, end - at);
+		text = end;
+	}
+	appendStringInfoString(&hidden, text);
+	return hidden.data;
+}
+
+static char *
+hide_word(const char *text, const char *word)
+{
+	StringInfoData hidden;
+	const char *found;
+
+	initStringInfo(&hidden);
+	while ((found = strstr(text, word)) != NULL)
+	{
+		appendBinaryStringInfo(&hidden, text, found - text);
+		appendStringInfoString(&hidden, "***");
+		text = found + strlen(word);
+	}
+	appendStringInfoString(&hidden, text);
+	return hidden.data;
+}
+
+/* Text from outside, fit to be shown. */
+static char *
+clean_text(MmMongoSource *source, const char *text)
+{
+	char	   *clean = hide_userinfo(mm_mongo_text(text, -1));
+	const char *password = NULL;
+
+	if (source && source->uri)
+		password = mongoc_uri_get_password(source->uri);
+	if (password && strlen(password) >= MIN_HIDDEN_PASSWORD)
+		clean = hide_word(clean, mm_mongo_text(password, -1));
+	return clean;
+}
+
+/*
+ * The server's "not authorized on shop to execute command { find: ... }" ends
+ * with the whole command; the name of the command is enough.
+ */
+static char *
+shorten_unauthorized(char *text)
+{
+	char	   *brace = strstr(text, "command { ");
+	char	   *name;
+	size_t		len;
+
+	if (brace == NULL)
+		return text;
+	name = brace + strlen("command { ");
+	len = strcspn(name, ": ");
+	memmove(brace + strlen("command "), name, len);
+	brace[strlen("command ") + len] = '\0';
+	return text;
+}
+
+static bool
+is_transient_code(int code)
+{
+	for (int i = 0; i < lengthof(transient_codes); i++)
+	{
+		if (transient_codes[i] == code)
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_transient_label(const bson_t *reply)
+{
+	for (int i = 0; i < lengthof(transient_labels); i++)
+	{
+		if (mongoc_error_has_label(reply, transient_labels[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Message 10. */
+static void
+set_authentication_error(MmMongoSource *source, const bson_error_t *failure,
+						 MmSourceError *error)
+{
+	char	   *text = clean_text(source, failure->message);
+	char	   *message;
+	char	   *detail;
+
+	if (source->username)
+		message = psprintf("authentication failed for MongoDB user \"%s\" on server \"%s\"",
+						   source->username, source->name);
+	else
+		message = psprintf("authentication failed on MongoDB server \"%s\"",
+						   source->name);
+	if (strstr(text, "Authentication failed") || text[0] == '\0')
+		detail = psprintf("The server rejected the credentials (database \"%s\", %s).",
+						  source->auth_source ? source->auth_source : "admin",
+						  source->auth_mechanism ? source->auth_mechanism :
+						  "SCRAM-SHA-256");
+	else
+		detail = text;
+	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
+						message, detail,
+						"If the user was created in another database, add authSource to the uri or auth_source to the user mapping.");
+}
+
+static bool
+is_authentication(const bson_error_t *failure)
+{
+	return failure->domain == MONGOC_ERROR_SCRAM ||
+		failure->domain == MONGOC_ERROR_SASL ||
+		(failure->domain == MONGOC_ERROR_CLIENT &&
+		 (failure->code == MONGOC_ERROR_CLIENT_AUTHENTICATE ||
+		  failure->code == MONGOC_ERROR_CLIENT_GETNONCE));
+}
+
+/*
+ * A server that is going down or coming up refuses to authenticate anybody;
+ * the driver keeps its text but not its code.
+ */
+static bool
+is_authentication_postponed(const bson_error_t *failure)
+{
+	static const char *const signs[] = {
+		"shutdown", "shutting down", "shut down", "quiesce", "interrupted",
+		"not primary", "node is recovering", "not yet initialized"
+	};
+
+	for (int i = 0; i < lengthof(signs); i++)
+	{
+		if (strcasestr(failure->message, signs[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Message 12, or its counterpart for nobody in particular. */
+static void
+set_unauthorized_error(MmMongoSource *source, const bson_error_t *failure,
+					   const char *ns, MmSourceError *error)
+{
+	char	   *detail = shorten_unauthorized(clean_text(source,
+														 failure->message));
+	const char *dot = ns ? strchr(ns, '.') : NULL;
+
+	if (source->username == NULL)
+		mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+							psprintf("MongoDB server \"%s\" requires authentication",
+									 source->name),
+							detail,
+							source->is_server ?
+							"Use CREATE USER MAPPING or ALTER USER MAPPING ... OPTIONS (username '...', password '...')." :
+							"Put user name and password into the connection string, or into CREATE USER MAPPING for a server.");
+	else if (dot == NULL)
+		mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+							psprintf("MongoDB user \"%s\" may not do this on server \"%s\"",
+									 source->username, source->name),
+							detail, NULL);
+	else
+		mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+							psprintf("MongoDB user \"%s\" may not read \"%s\"",
+									 source->username, ns),
+							detail,
+							psprintf("In mongosh: db.getSiblingDB(\"%s\").grantRolesToUser(\"%s\", [{role: \"read\", db: \"%.*s\"}])",
+									 source->auth_source ?
+									 source->auth_source : "admin",
+									 source->username, (int) (dot - ns), ns));
+}
+
+/* The server answered with an error. */
+static void
+set_server_error(MmMongoSource *source, const bson_error_t *failure,
+				 const char *ns, MmSourceError *error)
+{
+	char	   *text;
+
+	switch (failure->code)
+	{
+		case CODE_UNAUTHORIZED:
+			set_unauthorized_error(source, failure, ns, error);
+			return;
+		case CODE_AUTHENTICATION_FAILED:
+			set_authentication_error(source, failure, error);
+			return;
+		case CODE_NAMESPACE_NOT_FOUND:
+			mm_mongo_error_fill(error, ERRCODE_FDW_TABLE_NOT_FOUND,
+								psprintf("collection \"%s\" does not exist",
+										 ns ? ns : source->name),
+								NULL, NULL);
+			return;
+	}
+	text = psprintf("%s (code %d)", clean_text(source, failure->message),
+					(int) failure->code);
+	mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+						ns ? psprintf("could not read \"%s\" from MongoDB server \"%s\"",
+									  ns, source->name) :
+						psprintf("command failed on MongoDB server \"%s\"",
+								 source->name),
+						text, NULL);
+	error->transient = is_transient_code(failure->code) ||
+		has_transient_label(source->reply);
+}
+
+/* HINTs of messages 6 to 9. */
+static const char *
+connect_hint(MmMongoSource *source)
+{
+	switch (source->wire.failure)
+	{
+		case MM_WIRE_UNRESOLVED:
+			if (mongoc_uri_get_srv_hostname(source->uri))
+				return "The connection is made from the machine PostgreSQL runs on.";
+			return "The connection is made from the machine PostgreSQL runs on. For an Atlas cluster use the mongodb+srv:// form.";
+		case MM_WIRE_REFUSED:
+			return "Check that mongod listens on this address (net.bindIp) and that a firewall lets the PostgreSQL server in.";
+		case MM_WIRE_NO_ANSWER:
+			if (source->wire.use_tls)
+				return "To wait longer, raise mongo_migrate.connect_timeout.";
+			return "If the server requires TLS, add tls=true to its uri. To wait longer, raise mongo_migrate.connect_timeout.";
+		case MM_WIRE_CLOSED:
+			return source->wire.use_tls ? NULL :
+				"If the server requires TLS, add tls=true to its uri.";
+		case MM_WIRE_NO_TLS:
+			return "Remove tls=true from the uri of the server.";
+		case MM_WIRE_TLS:
+			return "Check the certificate of the server, and tlsCAFile in its uri or tls_ca_file of the server.";
+		default:
+			return NULL;
+	}
+}
+
+/* Messages 6 to 9. */
+static void
+set_connect_error(MmMongoSource *source, const bson_error_t *failure,
+				  MmSourceError *error)
+{
+	const MmWire *wire = &source->wire;
+	char	   *detail = clean_text(source, wire->failure_text[0] ?
+									wire->failure_text : failure->message);
+
+	if (wire->failure == MM_WIRE_LINK_LOCAL)
+	{
+		mm_mongo_error_fill(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
+							psprintf("permission denied to connect to MongoDB server \"%s\"",
+									 source->name),
+							"Connections to link-local addresses are for superusers only.",
+							NULL);
+		return;
+	}
+	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
+						psprintf("could not connect to MongoDB server \"%s\"",
+								 source->name),
+						detail, connect_hint(source));
+	error->transient = wire->failure != MM_WIRE_TLS &&
+		wire->failure != MM_WIRE_NO_TLS;
+
+	/* Whoever may name any host must not learn what listens where. */
+	if (source->coarse_errors)
+	{
+		put_text(error->log_detail, sizeof(error->log_detail), detail);
+		put_text(error->detail, sizeof(error->detail),
+				 "The server could not be reached.");
+		error->hint[0] = '\0';
+	}
+}
+
+static void
+set_lost_error(MmMongoSource *source, const bson_error_t *failure,
+			   MmSourceError *error)
+{
+	const MmWire *wire = &source->wire;
+
+	mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+						psprintf("lost connection to MongoDB server \"%s\"",
+								 source->name),
+						clean_text(source, wire->lost ? wire->lost_text :
+								   failure->message),
+						NULL);
+	error->transient = true;
+}
+
+static void
+set_connection_error(MmMongoSource *source, const bson_error_t *failure,
+					 MmSourceError *error)
+{
+	if (source->wire.lost)
+		set_lost_error(source, failure, error);
+	else if (source->wire.failure != MM_WIRE_OK || !source->connected)
+		set_connect_error(source, failure, error);
+	else
+		set_lost_error(source, failure, error);
+}
+
+/*
+ * The wait was left.  This is only seen when CHECK_FOR_INTERRUPTS() did not
+ * raise: for the stop check, or while interrupts are held off.
+ */
+static void
+set_left_error(MmMongoSource *source, MmSourceError *error)
+{
+	mm_mongo_error_fill(error, ERRCODE_QUERY_CANCELED,
+						psprintf("stopped waiting for MongoDB server \"%s\"",
+								 source->name),
+						NULL, NULL);
+	error->transient = true;
+	error->stopped = source->wire.leave == MM_WIRE_STOPPED;
+}
+
+/* Fills error from a failed call; the reply is in source->reply. */
+void
+mm_mongo_error_set(MmMongoSource *source, const bson_error_t *failure,
+				   const char *ns, MmSourceError *error)
+{
+	if (source->wire.leave != MM_WIRE_STAY)
+	{
+		set_left_error(source, error);
+		return;
+	}
+	switch (failure->domain)
+	{
+		case MONGOC_ERROR_SERVER:
+			set_server_error(source, failure, ns, error);
+			break;
+		case MONGOC_ERROR_STREAM:
+		case MONGOC_ERROR_SERVER_SELECTION:
+		case MONGOC_ERROR_PROTOCOL:
+			set_connection_error(source, failure, error);
+			break;
+		default:
+			if (is_authentication(failure) && source->wire.lost)
+				set_lost_error(source, failure, error);
+			else if (is_authentication(failure))
+			{
+				set_authentication_error(source, failure, error);
+				error->transient = is_authentication_postponed(failure);
+			}
+			else
+				mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+									psprintf("command failed on MongoDB server \"%s\"",
+											 source->name),
+									clean_text(source, failure->message),
+									NULL);
+			break;
+	}
+}
+
+/* Message 1, with the driver's reason. */
+void
+mm_mongo_error_uri(const bson_error_t *failure, MmSourceError *error)
+{
+	mm_mongo_error_fill(error, ERRCODE_INVALID_PARAMETER_VALUE,
+						"invalid MongoDB connection string",
+						psprintf("%s.", clean_text(NULL, failure->message)),
+						NULL);
+}
