@@ -23,6 +23,9 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs $(MONGOC))
 
+# No bitcode: nothing here is worth inlining into a query.
+override with_llvm := no
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)

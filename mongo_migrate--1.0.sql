@@ -543,10 +543,16 @@ GRANT SELECT ON @extschema@.migrate_progress, @extschema@.migrate_workers, @exts
 -- A dump keeps the history: jobs that are final.  Secrets stay out.
 SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.job',
   $$WHERE state IN ('completed', 'failed', 'canceled')$$);
-SELECT pg_catalog.pg_extension_config_dump(t,
-  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$)
-  FROM pg_catalog.unnest(ARRAY['mongo_migrate.job_table', 'mongo_migrate.table_phase', 'mongo_migrate.chunk',
-                               'mongo_migrate.dead_letter', 'mongo_migrate.event']::pg_catalog.regclass[]) AS t;
-SELECT pg_catalog.pg_extension_config_dump(s, '')
-  FROM pg_catalog.unnest(ARRAY['mongo_migrate.job_job_id_seq', 'mongo_migrate.dead_letter_error_id_seq',
-                               'mongo_migrate.event_event_id_seq']::pg_catalog.regclass[]) AS s;
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.job_table',
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.table_phase',
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.chunk',
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.dead_letter',
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.event',
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.job_job_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.dead_letter_error_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.event_event_id_seq', '');

@@ -17,6 +17,7 @@
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
+#include "common/base64.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -32,6 +33,11 @@
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
+
+/* Declares an SQL function; before 16 core's macro does not export it. */
+#define MM_FUNCTION(name) \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
 
 /* Since 18, a macro of its own names module and version. */
 #if PG_VERSION_NUM >= 180000
@@ -60,6 +66,17 @@ pg_namespace_aclcheck_compat(Oid schema, Oid role, AclMode mode)
 	return object_aclcheck(NamespaceRelationId, schema, role, mode);
 #else
 	return pg_namespace_aclcheck(schema, role, mode);
+#endif
+}
+
+/* Takes bytes as uint8 since 18. */
+static inline int
+pg_b64_encode_compat(const uint8 *src, int len, char *dst, int dstlen)
+{
+#if PG_VERSION_NUM >= 180000
+	return pg_b64_encode(src, len, dst, dstlen);
+#else
+	return pg_b64_encode((const char *) src, len, dst, dstlen);
 #endif
 }
 

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "convert/convert.h"
 #include "job/job.h"
 #include "source/source.h"

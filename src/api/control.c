@@ -31,9 +31,9 @@
 #include "job/steps.h"
 #include "job/worker.h"
 
-PG_FUNCTION_INFO_V1(migrate_pause);
-PG_FUNCTION_INFO_V1(migrate_resume);
-PG_FUNCTION_INFO_V1(migrate_cancel);
+MM_FUNCTION(migrate_pause);
+MM_FUNCTION(migrate_resume);
+MM_FUNCTION(migrate_cancel);
 
 static void raise_wrong_state(const MmJob *job, const char *action,
 							  const char *hint) pg_attribute_noreturn();

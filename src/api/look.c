@@ -21,9 +21,9 @@
 #include "job/worker.h"
 #include "settings.h"
 
-PG_FUNCTION_INFO_V1(migrate_ping);
-PG_FUNCTION_INFO_V1(migrate_list_collections);
-PG_FUNCTION_INFO_V1(migrate_infer_schema);
+MM_FUNCTION(migrate_ping);
+MM_FUNCTION(migrate_list_collections);
+MM_FUNCTION(migrate_infer_schema);
 
 static void
 put_ping(ReturnSetInfo *rsinfo, const char *item, const char *status,

@@ -24,10 +24,10 @@
 #include "job/shared.h"
 #include "settings.h"
 
-PG_FUNCTION_INFO_V1(mongo_migrate_shared_job);
-PG_FUNCTION_INFO_V1(mongo_migrate_shared_workers);
-PG_FUNCTION_INFO_V1(mongo_migrate_format_count);
-PG_FUNCTION_INFO_V1(migrate_progress_bar);
+MM_FUNCTION(mongo_migrate_shared_job);
+MM_FUNCTION(mongo_migrate_shared_workers);
+MM_FUNCTION(mongo_migrate_format_count);
+MM_FUNCTION(migrate_progress_bar);
 
 #define COUNTER_COLUMNS 7
 

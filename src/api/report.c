@@ -20,13 +20,13 @@
 #include "job/catalog.h"
 #include "settings.h"
 
-PG_FUNCTION_INFO_V1(migrate_summary);
-PG_FUNCTION_INFO_V1(migrate_mapping);
-PG_FUNCTION_INFO_V1(migrate_version);
-PG_FUNCTION_INFO_V1(migrate_column_name);
-PG_FUNCTION_INFO_V1(migrate_objectid_time);
-PG_FUNCTION_INFO_V1(mongo_migrate_bson_document);
-PG_FUNCTION_INFO_V1(mongo_migrate_fdw_validator);
+MM_FUNCTION(migrate_summary);
+MM_FUNCTION(migrate_mapping);
+MM_FUNCTION(migrate_version);
+MM_FUNCTION(migrate_column_name);
+MM_FUNCTION(migrate_objectid_time);
+MM_FUNCTION(mongo_migrate_bson_document);
+MM_FUNCTION(mongo_migrate_fdw_validator);
 
 static const char summary_sql[] =
 	"WITH t AS (SELECT s.*, jt.database, jt.collection, jt.verify_count,"

@@ -30,7 +30,7 @@
 /* Collections below this need only one worker. */
 #define SMALLEST_CHUNK (8 * 1024 * 1024)
 
-PG_FUNCTION_INFO_V1(migrate_start);
+MM_FUNCTION(migrate_start);
 
 /* The arguments of migrate_start(), checked. */
 typedef struct StartArgs

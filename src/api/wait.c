@@ -26,7 +26,7 @@
 #include "job/catalog.h"
 #include "job/worker.h"
 
-PG_FUNCTION_INFO_V1(migrate_wait);
+MM_FUNCTION(migrate_wait);
 
 #define POLL_MS 100
 

@@ -4,7 +4,8 @@
  *	  The MongoDB source: the client, and how commands are run on it.
  *
  * A source is one single-threaded client of the driver with our own stream
- * (mongo_stream.c).  One explicit session is used for all commands, since a
+ * (mongo_connect.c,
+ * mongo_stream.c).  One explicit session is used for all commands, since a
  * cursor can only be continued in the session that opened it.
  *
  * Every call of the driver stands between mm_mongo_begin() and
@@ -66,7 +67,7 @@ start_driver(void)
 		return;
 	mm_mongo_log_init();
 	mongoc_init();
-	mm_mongo_stream_init();
+	mm_mongo_wire_init();
 	started = true;
 }
 
@@ -196,6 +197,47 @@ mm_mongo_uri_new(const char *uri, bson_error_t *error)
 }
 
 /*
+ * Parts of commands
+ */
+
+char *
+mm_mongo_ns(const MmCollection *collection)
+{
+	return psprintf("%s.%s", collection->database, collection->name);
+}
+
+void
+mm_mongo_add_target(bson_t *command, const char *verb,
+					const MmCollection *collection)
+{
+	BSON_APPEND_UTF8(command, verb, mm_mongo_utf8(collection->name));
+}
+
+/* Explicit even where it is the default: min and max depend on it. */
+void
+mm_mongo_add_collation(bson_t *command, const MmCollection *collection)
+{
+	bson_t		collation;
+
+	if (collection->collation &&
+		bson_init_static(&collation,
+						 (uint8 *) VARDATA_ANY(collection->collation),
+						 VARSIZE_ANY_EXHDR(collection->collation)))
+		BSON_APPEND_DOCUMENT(command, "collation", &collation);
+}
+
+/* name: {_id: direction} */
+void
+mm_mongo_add_id_key(bson_t *command, const char *name, int direction)
+{
+	bson_t		key;
+
+	BSON_APPEND_DOCUMENT_BEGIN(command, name, &key);
+	BSON_APPEND_INT32(&key, "_id", direction);
+	bson_append_document_end(command, &key);
+}
+
+/*
  * Calls
  */
 
@@ -204,6 +246,7 @@ mm_mongo_begin(MmMongoSource *source)
 {
 	source->wire.leave = MM_WIRE_STAY;
 	source->wire.lost = false;
+	mm_mongo_log_reset();
 }
 
 bool
@@ -233,9 +276,10 @@ mm_mongo_run(MmMongoSource *source, const char *database,
 {
 	bson_t	   *options = mm_mongo_bson();
 	bson_error_t failure = {0};
+	const mongoc_read_prefs_t *preference =
+		mongoc_client_get_read_prefs(source->client);
 	bool		ok = true;
 
-	Assert(source->client);
 	mm_mongo_begin(source);
 	if (source->session)
 		ok = mongoc_client_session_append(source->session, options, &failure);
@@ -250,22 +294,10 @@ mm_mongo_run(MmMongoSource *source, const char *database,
 		 * getMore that is repeated after a network error skips a reply.
 		 */
 		ok = mongoc_client_command_with_opts(source->client, database,
-											 command,
-											 mongoc_client_get_read_prefs(source->client),
-											 options, source->reply,
-											 &failure);
+											 command, preference, options,
+											 source->reply, &failure);
 	}
 	return mm_mongo_finish(source, ok, &failure, ns, error);
-}
-
-int
-mm_mongo_reply_code(MmMongoSource *source)
-{
-	bson_iter_t iter;
-
-	if (bson_iter_init_find(&iter, source->reply, "code"))
-		return bson_iter_as_int64(&iter);
-	return 0;
 }
 
 /*
@@ -369,9 +401,6 @@ set_uri_options(mongoc_uri_t *uri, const MmSourceConfig *config)
 										   mm_mongo_utf8(config->password));
 	if (config->auth_mechanism)
 		ok = ok && mongoc_uri_set_auth_mechanism(uri, config->auth_mechanism);
-	if (config->is_server && config->auth_source)
-		ok = ok && mongoc_uri_set_auth_source(uri,
-											  mm_mongo_utf8(config->auth_source));
 	return ok;
 }
 
@@ -444,7 +473,7 @@ make_client(MmMongoSource *source, const MmSourceConfig *config,
 	}
 	mongoc_client_set_error_api(source->client,
 								MONGOC_ERROR_API_VERSION_2);
-	mongoc_client_set_stream_initiator(source->client, mm_mongo_stream_open,
+	mongoc_client_set_stream_initiator(source->client, mm_mongo_connect_open,
 									   &source->wire);
 	return true;
 }
@@ -490,13 +519,19 @@ const MmSourceOps mm_source_mongo = {
 	.open = open_source,
 	.close = close_source,
 	.describe = mm_mongo_describe,
-	.list = mm_mongo_list,
+	.list = mm_mongo_describe_list,
 	.ping = mm_mongo_ping,
-	.id_ends = mm_mongo_id_ends,
+	.id_ends = mm_mongo_split_id_ends,
 	.split = mm_mongo_split,
-	.open_chunk = mm_mongo_open_chunk,
-	.open_sample = mm_mongo_open_sample,
-	.next = mm_mongo_next,
-	.get_position = mm_mongo_get_position,
-	.close_stream = mm_mongo_close_stream,
+	.open_chunk = mm_mongo_read_open_chunk,
+	.open_sample = mm_mongo_read_open_sample,
+	.next = mm_mongo_read_next,
+	.get_position = mm_mongo_read_position,
+	.close_stream = mm_mongo_read_close,
 };
+
+const char *
+mm_source_driver_version(void)
+{
+	return psprintf("libmongoc %s", mongoc_get_version());
+}

@@ -7,7 +7,7 @@
  *
  * Nothing of PostgreSQL may raise while a function of the driver is on the
  * stack, since a longjmp over its frames would leave its locks and lists
- * half done.	So the stream and the log handler only touch plain memory, and
+ * half done.  So the stream and the log handler only touch plain memory, and
  * interrupts are served after the driver has returned.
  *
  * Each object of the driver has an owner before it exists: a struct in a
@@ -80,7 +80,6 @@ typedef struct MmMongoSource
 	char	   *auth_source;
 	char	   *auth_mechanism;
 	bool		coarse_errors;
-	int			socket_timeout_ms;
 
 	MmWire		wire;
 	mongoc_uri_t *uri;
@@ -137,14 +136,24 @@ extern bool mm_mongo_run(MmMongoSource *source, const char *database,
 						 const bson_t *command, uint32 server_id,
 						 const char *ns, MmSourceError *error);
 
-/* Is there a server error in source->reply with this code? */
-extern int	mm_mongo_reply_code(MmMongoSource *source);
+/* "database.collection" */
+extern char *mm_mongo_ns(const MmCollection *collection);
 
-/* mongo_stream.c */
-extern void mm_mongo_stream_init(void);
-extern mongoc_stream_t *mm_mongo_stream_open(const mongoc_uri_t *uri,
-											 const mongoc_host_list_t *host,
-											 void *wire, bson_error_t *error);
+/* Parts of a find or aggregate command on a collection. */
+extern void mm_mongo_add_target(bson_t *command, const char *verb,
+								const MmCollection *collection);
+extern void mm_mongo_add_collation(bson_t *command,
+								   const MmCollection *collection);
+extern void mm_mongo_add_id_key(bson_t *command, const char *name,
+								int direction);
+
+/* mongo_wire.c */
+extern void mm_mongo_wire_init(void);
+
+/* mongo_connect.c: for mongoc_client_set_stream_initiator() */
+extern mongoc_stream_t *mm_mongo_connect_open(const mongoc_uri_t *uri,
+											  const mongoc_host_list_t *host,
+											  void *wire, bson_error_t *error);
 
 /* mongo_log.c */
 extern void mm_mongo_log_init(void);
@@ -210,9 +219,9 @@ extern void mm_mongo_cursor_close(MmMongoCursor *cursor);
 extern bool mm_mongo_describe(MmSource *source, const char *database,
 							  const char *collection, MmCollection **result,
 							  MmSourceError *error);
-extern bool mm_mongo_list(MmSource *source, const char *database,
-						  const char *pattern, List **result,
-						  MmSourceError *error);
+extern bool mm_mongo_describe_list(MmSource *source, const char *database,
+								   const char *pattern, List **result,
+								   MmSourceError *error);
 
 
 /* The entries of a database, or of one name, without numbers. */
@@ -229,32 +238,24 @@ extern bool mm_mongo_split(MmSource *source, const MmCollection *collection,
 						   const char *filter, MmSplitMethod method,
 						   int64 chunk_bytes, MmSplit **result,
 						   MmSourceError *error);
-extern bool mm_mongo_id_ends(MmSource *source, const MmCollection *collection,
-							 MmIdEnds *result, MmSourceError *error);
+extern bool mm_mongo_split_id_ends(MmSource *source,
+								   const MmCollection *collection,
+								   MmIdEnds *result, MmSourceError *error);
 
 /* mongo_read.c */
-extern MmStream *mm_mongo_open_chunk(MmSource *source,
-									 const MmCollection *collection,
-									 const char *filter, MmSplitMethod method,
-									 const MmBounds *bounds,
-									 const bytea *position,
-									 MmSourceError *error);
-extern MmStream *mm_mongo_open_sample(MmSource *source,
-									  const MmCollection *collection,
-									  const char *filter, int64 n,
-									  int timeout_ms, MmSourceError *error);
-extern MmNext mm_mongo_next(MmStream *stream, const uint8 **doc, uint32 *len,
-							MmSourceError *error);
-extern bytea *mm_mongo_get_position(MmStream *stream);
-extern void mm_mongo_close_stream(MmStream *stream);
-
-/* Parts of a find or aggregate command on a collection. */
-extern void mm_mongo_add_target(bson_t *command, const char *verb,
-								const MmCollection *collection);
-extern void mm_mongo_add_collation(bson_t *command,
-								   const MmCollection *collection);
-extern void mm_mongo_add_id_key(bson_t *command, const char *name,
-								int direction);
-extern char *mm_mongo_ns(const MmCollection *collection);
+extern MmStream *mm_mongo_read_open_chunk(MmSource *source,
+										  const MmCollection *collection,
+										  const char *filter, MmSplitMethod method,
+										  const MmBounds *bounds,
+										  const bytea *position,
+										  MmSourceError *error);
+extern MmStream *mm_mongo_read_open_sample(MmSource *source,
+										   const MmCollection *collection,
+										   const char *filter, int64 n,
+										   int timeout_ms, MmSourceError *error);
+extern MmNext mm_mongo_read_next(MmStream *stream, const uint8 **doc,
+								 uint32 *len, MmSourceError *error);
+extern bytea *mm_mongo_read_position(MmStream *stream);
+extern void mm_mongo_read_close(MmStream *stream);
 
 #endif							/* MM_MONGO_H */

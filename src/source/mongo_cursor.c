@@ -144,13 +144,14 @@ get_more(MmMongoCursor *cursor, MmSourceError *error)
 static uint32
 select_server(MmMongoSource *source, const char *ns, MmSourceError *error)
 {
+	const mongoc_read_prefs_t *preference =
+		mongoc_client_get_read_prefs(source->client);
 	bson_error_t failure = {0};
 	mongoc_server_description_t *server;
 	uint32		id = 0;
 
 	mm_mongo_begin(source);
-	server = mongoc_client_select_server(source->client, false,
-										 mongoc_client_get_read_prefs(source->client),
+	server = mongoc_client_select_server(source->client, false, preference,
 										 &failure);
 	if (server)
 		id = mongoc_server_description_id(server);
@@ -331,6 +332,9 @@ mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc, uint32 *len,
 {
 	while (cursor->at >= cursor->end)
 	{
+		/* Not an end: there is nothing left to read from. */
+		if (cursor->source == NULL)
+			elog(ERROR, "read from a closed MongoDB cursor");
 		if (cursor->id == 0)
 			return MM_NEXT_END;
 		if (!get_more(cursor, error))

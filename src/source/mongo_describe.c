@@ -26,12 +26,6 @@ mm_mongo_describe_is_system(const MmCollection *collection)
 	return strncmp(collection->name, "system.", 7) == 0;
 }
 
-char *
-mm_mongo_ns(const MmCollection *collection)
-{
-	return psprintf("%s.%s", collection->database, collection->name);
-}
-
 /* The entries of a database, of one name if given.  NULL with error set. */
 static MmMongoCursor *
 open_list(MmMongoSource *source, const char *database, const char *name,
@@ -306,8 +300,9 @@ compare_names(const ListCell *a, const ListCell *b)
 }
 
 bool
-mm_mongo_list(MmSource *base, const char *database, const char *pattern,
-			  List **result, MmSourceError *error)
+mm_mongo_describe_list(MmSource *base, const char *database,
+					   const char *pattern, List **result,
+					   MmSourceError *error)
 {
 	MmMongoSource *source = (MmMongoSource *) base;
 	List	   *entries;

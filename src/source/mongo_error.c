@@ -298,6 +298,25 @@ set_server_error(MmMongoSource *source, const bson_error_t *failure,
 		has_transient_label(source->reply);
 }
 
+/*
+ * What the driver says of a connection.  "No suitable servers found" is of no
+ * use; the cause may follow in brackets.
+ */
+static char *
+describe_failure(MmMongoSource *source, const bson_error_t *failure)
+{
+	char	   *text = clean_text(source, failure->message);
+	char	   *cause;
+
+	if (failure->domain != MONGOC_ERROR_SERVER_SELECTION)
+		return text;
+	cause = strstr(text, ": [");
+	if (cause == NULL)
+		return "No server suits the replica set name and the read preference at the moment.";
+	cause += strlen(": [");
+	return pnstrdup(cause, strcspn(cause, "]"));
+}
+
 /* HINTs of messages 6 to 9. */
 static const char *
 connect_hint(MmMongoSource *source)
@@ -332,8 +351,9 @@ set_connect_error(MmMongoSource *source, const bson_error_t *failure,
 				  MmSourceError *error)
 {
 	const MmWire *wire = &source->wire;
-	char	   *detail = clean_text(source, wire->failure_text[0] ?
-									wire->failure_text : failure->message);
+	char	   *detail = wire->failure_text[0] ?
+		clean_text(source, wire->failure_text) :
+		describe_failure(source, failure);
 
 	if (wire->failure == MM_WIRE_LINK_LOCAL)
 	{
@@ -370,8 +390,8 @@ set_lost_error(MmMongoSource *source, const bson_error_t *failure,
 	mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
 						psprintf("lost connection to MongoDB server \"%s\"",
 								 source->name),
-						clean_text(source, wire->lost ? wire->lost_text :
-								   failure->message),
+						wire->lost ? clean_text(source, wire->lost_text) :
+						describe_failure(source, failure),
 						NULL);
 	error->transient = true;
 }
@@ -408,6 +428,10 @@ void
 mm_mongo_error_set(MmMongoSource *source, const bson_error_t *failure,
 				   const char *ns, MmSourceError *error)
 {
+	if (mm_mongo_log_last()[0] != '\0')
+		ereport(DEBUG1,
+				(errmsg_internal("MongoDB driver: %s",
+								 clean_text(source, mm_mongo_log_last()))));
 	if (source->wire.leave != MM_WIRE_STAY)
 	{
 		set_left_error(source, error);

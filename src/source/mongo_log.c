@@ -6,10 +6,11 @@
  * By default the driver prints to stderr.  Our handler keeps the last warning
  * or error in a fixed buffer, since it runs under a lock of the driver and
  * must not raise or allocate.  Some failures, such as a CA file that cannot
- * be read, are told nowhere else: mongo_stream.c takes them from here.
+ * be read, are told nowhere else: mongo_connect.c takes them from here.  What
+ * was kept when a call has failed goes to the server log with DEBUG1.
  *
- * What is kept may hold parts of a connection string: it leaves the process
- * only through the credential filter of mongo_error.c.
+ * It may hold parts of a connection string: it leaves the process only
+ * through the credential filter of mongo_error.c.
  *
  *-------------------------------------------------------------------------
  */

@@ -211,18 +211,19 @@ check_collection(PingState *state, MmCollection *collection, int ncollections)
 	MmSourceError error;
 	const uint8 *doc;
 	uint32		len;
-	MmStream   *stream = mm_mongo_open_sample(base, collection, NULL, 0, 0,
-											  &error);
+	MmStream   *stream = mm_mongo_read_open_sample(base, collection, NULL, 0,
+												   0, &error);
 
 	if (stream == NULL ||
-		mm_mongo_next(stream, &doc, &len, &error) == MM_NEXT_ERROR)
+		mm_mongo_read_next(stream, &doc, &len, &error) == MM_NEXT_ERROR)
 		add_failure(state, "read privileges", "error", &error);
 	else
 		add_item(state, "read privileges", "ok",
-				 psprintf("%d collections in database \"%s\", \"%s\" is readable",
-						  ncollections, state->database, collection->name));
+				 psprintf("%d collection%s in database \"%s\", \"%s\" is readable",
+						  ncollections, ncollections == 1 ? "" : "s",
+						  state->database, collection->name));
 	if (stream)
-		mm_mongo_close_stream(stream);
+		mm_mongo_read_close(stream);
 }
 
 static void

@@ -37,37 +37,6 @@
 /* Plans are trees of stages; deeper is no plan. */
 #define MAX_PLAN_DEPTH		64
 
-void
-mm_mongo_add_target(bson_t *command, const char *verb,
-					const MmCollection *collection)
-{
-	BSON_APPEND_UTF8(command, verb, mm_mongo_utf8(collection->name));
-}
-
-/* Explicit even where it is the default: min and max depend on it. */
-void
-mm_mongo_add_collation(bson_t *command, const MmCollection *collection)
-{
-	bson_t		collation;
-
-	if (collection->collation &&
-		bson_init_static(&collation,
-						 (uint8 *) VARDATA_ANY(collection->collation),
-						 VARSIZE_ANY_EXHDR(collection->collation)))
-		BSON_APPEND_DOCUMENT(command, "collation", &collation);
-}
-
-/* name: {_id: direction} */
-void
-mm_mongo_add_id_key(bson_t *command, const char *name, int direction)
-{
-	bson_t		key;
-
-	BSON_APPEND_DOCUMENT_BEGIN(command, name, &key);
-	BSON_APPEND_INT32(&key, "_id", direction);
-	bson_append_document_end(command, &key);
-}
-
 /* find on all _ids, in the order of the index; limit 0: no limit. */
 static bson_t *
 make_id_query(const MmCollection *collection, int direction, int limit)
@@ -117,8 +86,8 @@ read_end(MmMongoSource *source, const MmCollection *collection,
 }
 
 bool
-mm_mongo_id_ends(MmSource *base, const MmCollection *collection,
-				 MmIdEnds *result, MmSourceError *error)
+mm_mongo_split_id_ends(MmSource *base, const MmCollection *collection,
+					   MmIdEnds *result, MmSourceError *error)
 {
 	MmMongoSource *source = (MmMongoSource *) base;
 
@@ -194,17 +163,18 @@ same_bound(const bytea *a, const bytea *b)
 
 /*
  * Reads sorted _ids and keeps every "step"-th as a List of bytea, without
- * equal neighbours.
+ * equal neighbours, until there are "max" of them: the estimate behind "step"
+ * may be far too low.
  */
 static bool
 read_bounds(MmMongoSource *source, const MmCollection *collection,
-			const bson_t *query, int64 step, List **bounds,
+			const bson_t *query, int64 step, int max, List **bounds,
 			MmSourceError *error)
 {
 	MmMongoCursor *cursor;
 	const uint8 *doc;
 	uint32		len;
-	MmNext		next;
+	MmNext		next = MM_NEXT_END;
 	int64		n = 0;
 
 	*bounds = NIL;
@@ -212,7 +182,8 @@ read_bounds(MmMongoSource *source, const MmCollection *collection,
 								  query, 0, mm_mongo_ns(collection), error);
 	if (cursor == NULL)
 		return false;
-	while ((next = mm_mongo_cursor_next(cursor, &doc, &len,
+	while (list_length(*bounds) < max &&
+		   (next = mm_mongo_cursor_next(cursor, &doc, &len,
 										error)) == MM_NEXT_DOCUMENT)
 	{
 		bytea	   *bound;
@@ -226,7 +197,7 @@ read_bounds(MmMongoSource *source, const MmCollection *collection,
 		*bounds = lappend(*bounds, bound);
 	}
 	mm_mongo_cursor_close(cursor);
-	return next == MM_NEXT_END;
+	return next != MM_NEXT_ERROR;
 }
 
 /* At most nchunks - 1 bounds, in order. */
@@ -253,11 +224,8 @@ find_bounds(MmMongoSource *source, const MmCollection *collection,
 		query = make_id_query(collection, 1, 0);
 		step = Max(1, (collection->documents + nchunks - 1) / nchunks);
 	}
-	if (!read_bounds(source, collection, query, step, bounds, error))
-		return false;
-	/* The estimate was too low, or the division came out even. */
-	*bounds = list_truncate(*bounds, nchunks - 1);
-	return true;
+	return read_bounds(source, collection, query, step, nchunks - 1, bounds,
+					   error);
 }
 
 static MmSplit *
@@ -373,7 +341,7 @@ refuse_method(const MmCollection *collection, MmSplitMethod method,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot split \"%s\" by \"%s\"", mm_mongo_ns(collection),
 					mm_split_method_name(method)),
-			 errdetail("The reason is: %s.", reason),
+			 errdetail("This is not possible because %s.", reason),
 			 errhint("Set split to \"auto\" or \"%s\".",
 					 mm_split_method_name(method == MM_SPLIT_RECORD ?
 										  MM_SPLIT_ID : MM_SPLIT_NONE))));
