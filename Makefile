@@ -7,6 +7,23 @@
 #   make check          set-up, build, private servers, every test
 #   make bench          documents per second beside the raw drain
 
+ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
+
+# These set up a machine that may have neither PostgreSQL nor pkg-config yet,
+# so that nothing of PGXS is read for them.
+demo:
+	@scripts/demo
+
+check:
+	@scripts/check
+
+bench:
+	@bench/run
+
+.PHONY: demo check bench
+
+else
+
 EXTENSION = mongo_migrate
 MODULE_big = mongo_migrate
 DATA = mongo_migrate--1.0.sql
@@ -31,3 +48,21 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 $(OBJS): $(MM_HEADERS)
+
+# Programs of the demo, the tests and the benchmark; not installed.
+PROGRAMS = scripts/bin/generate scripts/bin/drain
+
+programs: $(PROGRAMS)
+
+scripts/bin/%: bench/%.c
+	@mkdir -p scripts/bin
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(shell pkg-config --cflags $(MONGOC)) -o $@ $< \
+		$(shell pkg-config --libs $(MONGOC))
+
+clean: clean-programs
+clean-programs:
+	rm -rf scripts/bin
+
+.PHONY: programs clean-programs
+
+endif

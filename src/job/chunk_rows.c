@@ -100,19 +100,23 @@ mm_chunk_claim(int64 job_id, int max_attempts)
 	mm_arg_int8(&args, job_id);
 	mm_arg_int4(&args, max_attempts);
 	mm_catalog_begin(&scope);
-	rows = mm_catalog_query("UPDATE mongo_migrate.chunk c"
-							" SET state = 'running', attempts = attempts + 1"
-							" FROM (SELECT table_no, chunk_no"
+	/* MATERIALIZED: a subquery that is scanned twice would claim twice */
+	rows = mm_catalog_query("WITH next AS MATERIALIZED ("
+							"SELECT table_no, chunk_no"
 							" FROM mongo_migrate.chunk WHERE job_id = $1"
 							" AND state = 'pending'"
 							" ORDER BY table_no, chunk_no LIMIT 1"
-							" FOR UPDATE SKIP LOCKED) p"
-							" WHERE c.job_id = $1"
-							" AND c.table_no = p.table_no"
-							" AND c.chunk_no = p.chunk_no"
+							" FOR UPDATE SKIP LOCKED)"
+							" UPDATE mongo_migrate.chunk c"
+							" SET state = 'running', attempts = attempts + 1"
+							" FROM next WHERE c.job_id = $1"
+							" AND c.table_no = next.table_no"
+							" AND c.chunk_no = next.chunk_no"
 							" RETURNING c.table_no, c.chunk_no,"
 							" c.lower_bound, c.upper_bound, c.attempts,"
 							" c.attempts - c.attempts_excused - $2", &args);
+	if (rows > 1)
+		elog(ERROR, "claimed %llu chunks at once", (unsigned long long) rows);
 	if (rows == 1)
 	{
 		chunk->table_no = mm_row_int4(0, 1);

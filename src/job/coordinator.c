@@ -94,10 +94,24 @@ count_loaders(const Coordinator *c)
 	return n;
 }
 
-/* Takes the slots back whose loaders have ended, with their chunks. */
+static void
+reset_orphans(Coordinator *c, int chunk_no)
+{
+	mm_worker_tx_begin();
+	mm_chunk_reset_orphans(c->job->job_id, chunk_no, true);
+	mm_worker_tx_commit();
+}
+
+/*
+ * Takes the slots back whose loaders have ended, with their chunks: the one
+ * that a loader published, or any that is still running when no loader is
+ * left, since one may die between claim and publication.
+ */
 static void
 reap_loaders(Coordinator *c)
 {
+	bool		reaped = false;
+
 	for (int i = 0; i < c->shared->nloaders; i++)
 	{
 		MmLoaderState state;
@@ -110,12 +124,12 @@ reap_loaders(Coordinator *c)
 		c->loaders[i] = NULL;
 		mm_shared_read_loader(c->shared, i, &state);
 		mm_shared_clear_loader(c->shared, i);
-		if (state.chunk_no == 0)
-			continue;
-		mm_worker_tx_begin();
-		mm_chunk_reset_orphans(c->job->job_id, state.chunk_no, true);
-		mm_worker_tx_commit();
+		reaped = true;
+		if (state.chunk_no != 0)
+			reset_orphans(c, state.chunk_no);
 	}
+	if (reaped && count_loaders(c) == 0)
+		reset_orphans(c, 0);
 }
 
 /* At exit, by an error too: the postmaster ends what we started. */
@@ -155,9 +169,6 @@ stop_loaders(Coordinator *c, MmJobState wanted)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	}
-	mm_worker_tx_begin();
-	mm_chunk_reset_orphans(c->job->job_id, 0, true);
-	mm_worker_tx_commit();
 }
 
 /* Once per process in the events, at most once a minute in the log. */

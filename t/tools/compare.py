@@ -31,7 +31,7 @@ from bson.codec_options import CodecOptions
 decimal.getcontext().prec = 20000
 EPOCH = datetime.datetime(1970, 1, 1)
 MISFIT = object()
-CODEC = CodecOptions(uuid_representation=bson.binary.UuidRepresentation.STANDARD)
+CODEC = CodecOptions(unicode_decode_error_handler="surrogateescape", uuid_representation=bson.binary.UuidRepresentation.STANDARD)
 CANONICAL = json_util.JSONOptions(json_mode=json_util.JSONMode.CANONICAL,
                                   uuid_representation=bson.binary.UuidRepresentation.STANDARD)
 RELAXED = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED,
@@ -213,8 +213,15 @@ def read_rows(connection, table, columns):
             yield dict(zip(columns, row)), row[-1]
 
 
+def key_text(parsed):
+    """One text for one key: digits of doubles are compared by value."""
+    if isinstance(parsed, dict) and "$numberDouble" in parsed:
+        parsed = {"$numberDouble": repr(float(parsed["$numberDouble"]))}
+    return json.dumps(parsed, sort_keys=True, default=str)
+
+
 def canonical_id(value):
-    return json.dumps(extended(value, CANONICAL), sort_keys=True, default=str)
+    return key_text(extended(value, CANONICAL))
 
 
 def mixed_id(values):
@@ -273,12 +280,12 @@ def main():
 
     cursor.execute("SELECT source_id FROM migrate_errors WHERE target = split_part(%s, '.', -1) AND status = 'pending'",
                    (table,))
-    dead = {json.dumps(parse_json(r[0]), sort_keys=True, default=str) for r in cursor.fetchall()}
+    dead = {key_text(parse_json(r[0])) for r in cursor.fetchall()}
 
     seen, problems, checksum = set(), [], 0
     for row, extra in read_rows(connection, table, columns):
         if id_is_canonical:
-            row["_id"] = json.dumps(parse_json(row["_id"]), sort_keys=True, default=str)
+            row["_id"] = key_text(parse_json(row["_id"]))
         key = by_row_key.get(row["_id"])
         if key is None:
             problems.append(f"row without document: {row['_id']}")

@@ -1,0 +1,55 @@
+/*-------------------------------------------------------------------------
+ *
+ * extended.h
+ *	  BSON values in the forms of Extended JSON, for any writer.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_EXTENDED_H
+#define MM_EXTENDED_H
+
+#include "postgres.h"
+
+#include "convert/text.h"
+#include "convert/walk.h"
+
+typedef enum MmJsonForm
+{
+	MM_JSON_SIMPLE,
+	MM_JSON_RELAXED,
+	MM_JSON_CANONICAL
+} MmJsonForm;
+
+/*
+ * What a writer does with each piece; it embeds the struct as its first
+ * member.  key and string take bytes as BSON has them: false means that they
+ * are no text and that the writer does not repair them; then fault is set.
+ */
+typedef struct MmWriter MmWriter;
+
+typedef struct MmWriterOps
+{
+	void		(*begin) (MmWriter *writer, bool array);
+	void		(*end) (MmWriter *writer, bool array);
+	bool		(*key) (MmWriter *writer, const char *s, uint32 len);
+	bool		(*string) (MmWriter *writer, const char *s, uint32 len);
+	void		(*integer) (MmWriter *writer, int64 v);
+	void		(*real) (MmWriter *writer, double v);	/* finite, not -0 */
+	void		(*decimal) (MmWriter *writer, const char *digits);	/* same */
+	void		(*boolean) (MmWriter *writer, bool v);
+	void		(*null) (MmWriter *writer);
+} MmWriterOps;
+
+struct MmWriter
+{
+	const MmWriterOps *ops;
+	MmJsonForm	form;
+	MmInvalidText invalid_text;
+	MmTextFailure failure;		/* once something returned false */
+};
+
+extern bool mm_extended_write(MmWriter *writer, const MmValue *value);
+extern bool mm_extended_write_members(MmWriter *writer, const MmValue *values,
+									  int n);
+
+#endif							/* MM_EXTENDED_H */
