@@ -54,7 +54,7 @@ SELECT c::regclass, w.condition
  WHERE extname = 'mongo_migrate' ORDER BY c::regclass::text;
 
 -- The books are a constraint.
-INSERT INTO mongo_migrate.job (owner, source, workers, options) VALUES ('regress_mm_plain', 'x', 1, '{}');
+INSERT INTO mongo_migrate.job (owner, source, workers, options) VALUES ('regress_mm_plain', 'x', 1, '{"split": "auto"}');
 INSERT INTO mongo_migrate.job_table (job_id, table_no, database, collection, relid, target_schema, target_table,
     if_exists, created, fresh, mapping, sink, sink_reason, docs_total, bytes_total)
   SELECT max(job_id), 1, 'd', 'c', 0, 's', 't', 'error', true, true, '{}', 'heap', '', 10, 100 FROM mongo_migrate.job;
@@ -64,15 +64,13 @@ INSERT INTO mongo_migrate.chunk (job_id, table_no, chunk_no, docs_read, rows_ins
   SELECT max(job_id), 1, 1, 3, 2, 1 FROM mongo_migrate.job;
 
 -- Each role sees its own jobs only.
-SELECT target, docs, rejected FROM migrate_progress;
 SET ROLE regress_mm_plain;
 SELECT target, phase, progress, docs, workers, rejected FROM migrate_progress;
-CREATE ROLE regress_mm_other;
 RESET ROLE;
 CREATE ROLE regress_mm_other;
 SET ROLE regress_mm_other;
 SELECT count(*) FROM migrate_jobs;
-SELECT migrate_cancel((SELECT 1));
+SELECT migrate_cancel(1);
 RESET ROLE;
 GRANT pg_read_all_stats TO regress_mm_other;
 SET ROLE regress_mm_other;

@@ -7,14 +7,18 @@
  * memory.  Bytes come in; Datums, or a stated failure, go out.  A value that
  * does not fit is a result, never a raised error.  The order of work:
  *
- *	  infer.c    documents -> what was seen under each path -> contract
+ *	  infer.c    documents -> what was seen under each path
+ *	  merge.c    what was seen -> column types
+ *	  names.c    path -> column name
  *	  contract.c contract <-> jsonb
  *	  plan.c     contract + tuple descriptor -> column plan; document -> row
  *	  value.c    one BSON value -> one Datum
- *	  json.c     BSON value -> Extended JSON and text forms
- *	  jsonb.c    BSON value -> jsonb
+ *	  extended.c BSON value -> Extended JSON, over a writer
+ *	  json.c     the writer of text, and the text form of scalars
+ *	  jsonb.c    the writer of jsonb
+ *	  form.c     scalars as text: hex, dates, doubles, base64
+ *	  text.c     NUL and UTF-8 in strings
  *	  walk.c     bounds-checked walk over a BSON document
- *	  names.c    path -> column name
  *
  *-------------------------------------------------------------------------
  */
@@ -141,10 +145,9 @@ extern MmPlan *mm_plan_create(const MmContract *contract, TupleDesc desc);
  * Converts one document.  values and isnull have an element per attribute of
  * the tuple descriptor; only those that the contract names are written.
  * *diverted += values kept in _extra because they did not fit, or dropped by
- * set_null (fields that have no column do not count).  Datums
- * live in the current context, or point into doc: doc must stay until the
- * row is stored.  Returns false and fills *reject when the document
- * cannot be stored.
+ * set_null (fields that have no column do not count).  Datums live in the
+ * current context and do not point into doc.  Returns false and fills
+ * *reject when the document cannot be stored.
  */
 extern bool mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len,
 							Datum *values, bool *isnull, int64 *diverted,

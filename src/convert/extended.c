@@ -25,7 +25,7 @@
 #include "convert/form.h"
 #include "convert/names.h"
 
-/* {"name": ... and the same in C strings; our own names are valid text. */
+/* {"name": -- our own names and digits are valid text, and cannot fail. */
 static void
 begin_tagged(MmWriter *writer, const char *name)
 {
@@ -200,7 +200,7 @@ write_db_pointer(MmWriter *writer, const MmValue *value)
 	return true;
 }
 
-/* Code and symbol: a string, with a wrapper of this name but in simple form. */
+/* Code and symbol: in simple form a string, else with a wrapper. */
 static bool
 write_named_string(MmWriter *writer, const MmValue *value, const char *name)
 {
@@ -274,7 +274,10 @@ write_undefined(MmWriter *writer)
 	return true;
 }
 
-/* Puts the step in front of the path that a failure has so far. */
+/*
+ * Puts the step in front of the path that a failure has so far: the path is
+ * made on the way out, so that nobody pays for it as long as all is well.
+ */
 static bool
 fail_below(MmWriter *writer, const char *step)
 {
@@ -300,7 +303,7 @@ write_member(MmWriter *writer, const MmValue *value)
 												   value->key_len)));
 }
 
-/* An embedded document or array; the names of elements of arrays say nothing. */
+/* An embedded document, or an array, where the names are but indexes. */
 static bool
 write_document(MmWriter *writer, const MmValue *value)
 {

@@ -28,7 +28,7 @@
 
 typedef enum MmFormMillis
 {
-	MM_MILLIS_ALWAYS,			/* so that the order of texts is that of time */
+	MM_MILLIS_ALWAYS,			/* the order of texts is that of time */
 	MM_MILLIS_UNLESS_ZERO		/* as Extended JSON has it */
 } MmFormMillis;
 

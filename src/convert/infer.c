@@ -294,7 +294,7 @@ make_field(const MmInfer *infer, const MmSeen *seen)
 	return result;
 }
 
-/* Says on the first line how many fields have none. */
+/* Says on the line of _id, which is the first, how many fields have none. */
 static void
 note_dropped(MmInferField *id, int dropped)
 {

@@ -272,6 +272,7 @@ append_binary(StringInfo out, const MmValue *value)
 						   mm_form_base64(value->data, value->len));
 }
 
+/* Years of four digits; others have no ISO form that all understand. */
 static bool
 is_plain_date(const MmValue *value)
 {
@@ -290,6 +291,7 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 					MmInvalidText invalid_text, MmTextFailure *failure)
 {
 	char		buffer[MM_FORM_DECIMAL];
+	int64		ms;
 
 	switch (value->type)
 	{
@@ -318,9 +320,9 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 		case MM_BSON_DATE:
 			if (!is_plain_date(value))
 				break;
-			appendStringInfoString(out,
-								   mm_form_date((int64) mm_walk_uint64(value->data),
-												MM_MILLIS_ALWAYS, buffer));
+			ms = (int64) mm_walk_uint64(value->data);
+			appendStringInfoString(out, mm_form_date(ms, MM_MILLIS_ALWAYS,
+													 buffer));
 			return true;
 		default:
 			break;

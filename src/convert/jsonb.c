@@ -31,8 +31,8 @@ begin(MmWriter *writer, bool array)
 {
 	JsonbWriter *w = (JsonbWriter *) writer;
 
-	(void) pushJsonbValue(&w->state, array ? WJB_BEGIN_ARRAY : WJB_BEGIN_OBJECT,
-						  NULL);
+	(void) pushJsonbValue(&w->state,
+						  array ? WJB_BEGIN_ARRAY : WJB_BEGIN_OBJECT, NULL);
 }
 
 /* The outermost end returns the root. */

@@ -316,7 +316,7 @@ reject_no_column(const MmPlan *plan, const Leftover *left, MmReject *reject)
 {
 	begin_reject(plan, &left->value, NULL, reject);
 	reject->message = psprintf("\"%s\" has no column", reject->path);
-	reject->detail = pstrdup("The target has no column \"_extra\" to keep it in.");
+	reject->detail = pstrdup("There is no column \"_extra\" to keep it in.");
 	return false;
 }
 
@@ -380,6 +380,10 @@ override(MmPlan *plan, const Column *column)
 		plan->left[column->left].overridden = true;
 }
 
+/*
+ * A value into its column.  The column of a value that does not fit is NULL,
+ * whatever becomes of the value.
+ */
 static inline void
 fill(MmPlan *plan, Column *column, const MmValue *value, Datum *values,
 	 bool *isnull)
@@ -456,6 +460,7 @@ read_document(MmPlan *plan, MmWalk *walk, Datum *values, bool *isnull)
  * ---------------------------------------------------------------------
  */
 
+/* Columns that the document has are written already. */
 static void
 fill_absent(MmPlan *plan, Datum *values, bool *isnull)
 {
@@ -471,7 +476,11 @@ fill_absent(MmPlan *plan, Datum *values, bool *isnull)
 	}
 }
 
-/* False: the document is rejected.  *keep: for the extra column. */
+/*
+ * What happens to a value under the contract.  False: the document is
+ * rejected.  *keep: the value goes to the extra column.  A column that must
+ * not be null leaves no choice but to reject.
+ */
 static bool
 settle_one(const MmPlan *plan, const Leftover *left, bool *keep,
 		   MmReject *reject)
@@ -495,6 +504,7 @@ settle_one(const MmPlan *plan, const Leftover *left, bool *keep,
 	return true;
 }
 
+/* The extra column is NULL when there is nothing to keep. */
 static bool
 fill_extra(const MmPlan *plan, const MmValue *kept, int nkept, Datum *values,
 		   bool *isnull, MmReject *reject)
@@ -530,6 +540,10 @@ check_not_null(const MmPlan *plan, const bool *isnull, MmReject *reject)
 	return true;
 }
 
+/*
+ * Settles what is left over.  *diverted grows only when the document will be
+ * stored, so that the sums of the counters close.
+ */
 static bool
 settle(const MmPlan *plan, Datum *values, bool *isnull, int64 *diverted,
 	   MmReject *reject)

@@ -35,6 +35,7 @@
 /* 2^63, which a double holds exactly. */
 #define TWO_TO_63 9223372036854775808.0
 
+/* MM_KIND_NONE for types that cannot be filled; canonical: see MmField. */
 MmKind
 mm_value_kind(Oid typid, bool canonical)
 {
@@ -116,7 +117,10 @@ make_varlena(const void *data, uint32 len, Datum *result)
 	memcpy(alloc_varlena(len, result), data, len);
 }
 
-/* Text that is not simply the bytes of the document. */
+/*
+ * Text that is not simply the bytes of the document.  The bounds have no text
+ * form: they are no values, but stand for the ends of an order.
+ */
 static MmFit
 to_text_slowly(const MmValue *value, MmInvalidText invalid_text,
 			   Datum *result, MmTextFailure *failure)
@@ -254,6 +258,10 @@ to_timestamptz(const MmValue *value, Datum *result)
 	return MM_FIT_GOOD;
 }
 
+/*
+ * Anything fits.  In canonical form null is the jsonb null, not SQL NULL: it
+ * may be the value of a key.
+ */
 static MmFit
 to_jsonb(const MmValue *value, MmJsonForm form, MmInvalidText invalid_text,
 		 Datum *result, MmTextFailure *failure)
@@ -281,13 +289,16 @@ to_canonical_text(const MmValue *value, MmInvalidText invalid_text,
 	return MM_FIT_GOOD;
 }
 
-/* The Datum of a uuid points into the document. */
 static MmFit
 to_uuid(const MmValue *value, Datum *result)
 {
+	pg_uuid_t  *uuid;
+
 	if (!mm_walk_is_uuid(value))
 		return MM_FIT_TYPE;
-	*result = UUIDPGetDatum((pg_uuid_t *) value->data);
+	uuid = palloc(sizeof(pg_uuid_t));
+	memcpy(uuid->data, value->data, UUID_LEN);
+	*result = UUIDPGetDatum(uuid);
 	return MM_FIT_GOOD;
 }
 

@@ -34,7 +34,7 @@ walk_binary(MmWalk *walk, MmValue *value)
 		return mm_walk_fail(walk, "A value reaches beyond its document.");
 	len = mm_walk_uint32(walk->pos);
 	if (len > room)
-		return mm_walk_fail(walk, "The length of a binary value is wrong.");
+		return mm_walk_fail(walk, "The length of a binary is wrong.");
 	value->subtype = walk->pos[4];
 	value->data = walk->pos + 5;
 	value->len = len;
@@ -42,7 +42,7 @@ walk_binary(MmWalk *walk, MmValue *value)
 	if (value->subtype == MM_BINARY_OLD)
 	{
 		if (len < 4 || mm_walk_uint32(value->data) != len - 4)
-			return mm_walk_fail(walk, "The length of a binary value is wrong.");
+			return mm_walk_fail(walk, "The length of a binary is wrong.");
 		value->data += 4;
 		value->len -= 4;
 	}

@@ -240,11 +240,16 @@ store_carefully(MmBatch *batch, int first, int n)
 	reject(batch, (uint8 *) VARDATA(doc), VARSIZE(doc) - VARHDRSZ, &why);
 }
 
+/*
+ * Slots are made here, not in a savepoint, whose end would release what they
+ * hold.
+ */
 static void
 keep_document(MmBatch *batch, const uint8 *doc, uint32 len)
 {
 	bytea	   *copy = MemoryContextAlloc(batch->context, VARHDRSZ + len);
 
+	(void) batch->sink->ops->get_slot(batch->sink, batch->rows);
 	SET_VARSIZE(copy, VARHDRSZ + len);
 	memcpy(VARDATA(copy), doc, len);
 	batch->docs[batch->rows++] = copy;

@@ -93,8 +93,8 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	options->verify = mm_row_bool(0, column++);
 	options->tablespace = mm_row_text(scope, 0, column++);
 	split = mm_row_text(scope, 0, column++);
-	if (!mm_split_method_parse(split, &options->split))
-		elog(ERROR, "unrecognized split method \"%s\"", split);
+	if (split == NULL || !mm_split_method_parse(split, &options->split))
+		elog(ERROR, "job %lld has no split method", (long long) mm_row_int8(0, 1));
 }
 
 #define JOB_COLUMNS \

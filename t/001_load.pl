@@ -1,0 +1,158 @@
+# Loads: every _id type in many chunks, shapes, collations, clustered
+# collections, filters, and what if_exists does.
+use strict;
+use warnings;
+
+use MongoTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $mongo = MongoTest->new;
+my $node = MongoTest::node('load');
+my $uri = $mongo->uri('shop');
+
+sub start_sql
+{
+	my ($collection, $more) = @_;
+	return "SELECT migrate_start('$uri', '$collection'" . ($more ? ", $more" : '') . ')';
+}
+
+sub load
+{
+	my ($collection, $more) = @_;
+	return $node->safe_psql('postgres', start_sql($collection, $more) . ';SELECT migrate_wait(timeout => \'300 s\')');
+}
+
+# The books, the table and the source agree.
+sub check_equal
+{
+	my ($collection, $table, $name) = @_;
+	is($mongo->compare($node, "shop.$collection", $table), '', "$name: table equals collection");
+	is($node->safe_psql('postgres', q(SELECT count(*) FROM mongo_migrate.chunk WHERE state <> 'done'
+		OR docs_read <> rows_inserted + rows_updated + docs_rejected + docs_filtered)), 0, "$name: the books close");
+	return;
+}
+
+$mongo->generate('mixed', 200000, 'shop.mixed');
+like(load('mixed', q(workers => 4, options => '{"chunk_size": "128kB"}')), qr/completed/, 'mixed ids load');
+my $chunks = $node->safe_psql('postgres', 'SELECT chunks_done FROM migrate_stat_job ORDER BY job_id DESC LIMIT 1');
+cmp_ok($chunks, '>', 100, "in many chunks ($chunks)");
+check_equal('mixed', 'mixed', 'mixed ids');
+is($node->safe_psql('postgres', q(SELECT format_type(atttypid, NULL) FROM pg_attribute
+	WHERE attrelid = 'mixed'::regclass AND attname = '_id')), 'text', 'ids of several types are text');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_constraint WHERE conrelid = 'mixed'::regclass AND contype = 'p')),
+	1, 'the primary key is there');
+cmp_ok($node->safe_psql('postgres', q(SELECT reltuples FROM pg_class WHERE oid = 'mixed'::regclass)), '>', 199000,
+	'the table is analyzed');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM mixed WHERE _id::jsonb IN ('{"$minKey": 1}', '{"$maxKey": 1}', 'null'))), 3,
+	'both ends and null are there');
+
+foreach my $shape ('orders', 'narrow', 'wide', 'poison')
+{
+	$mongo->generate($shape, 20000, "shop.$shape");
+	like(load($shape, q(workers => 2, options => '{"chunk_size": "256kB"}')), qr/completed/, "$shape loads");
+	check_equal($shape, $shape, $shape);
+}
+is($node->safe_psql('postgres', q(SELECT count(*), min(sqlstate), max(sqlstate), min(path) FROM migrate_errors)),
+	'40|22021|22P05|note', 'text that cannot be stored is a dead letter');
+is($node->safe_psql('postgres', q(SELECT document ->> 'note' IS NULL FROM migrate_errors WHERE sqlstate = '22021' LIMIT 1)),
+	'f', 'with its document');
+is($node->safe_psql('postgres', q(SELECT DISTINCT raw IS NOT NULL AND length(raw) > 20 FROM mongo_migrate.dead_letter)), 't',
+	'and its bytes');
+
+# Types that change from document to document go to _extra, all of them.
+is($node->safe_psql('postgres', q(SELECT bool_and(_extra->'mostlyInt' = '"seventeen"') FROM mixed WHERE _extra->>'mostlyInt' = 'seventeen')),
+	't', 'a string in a bigint column is kept');
+cmp_ok($node->safe_psql('postgres', q(SELECT diverted FROM migrate_jobs WHERE target = 'public.mixed')), '>', 0, 'and counted');
+
+# Collections with a collation of their own, and clustered ones.
+$mongo->python(<<'PY');
+db = client.shop
+db.create_collection('collated', collation={'locale': 'de', 'strength': 1})
+db.collated.insert_many([{'_id': w + str(i), 'n': i} for i in range(3000) for w in ('ä', 'Z', 'b', 'Ö')])
+db.create_collection('clustered', clusteredIndex={'key': {'_id': 1}, 'unique': True})
+db.clustered.insert_many([{'_id': i, 'n': str(i)} for i in range(8000)] + [{'_id': str(i), 'n': i} for i in range(8000)]
+                         + [{'_id': bson.MinKey(), 'n': 1}, {'_id': bson.MaxKey(), 'n': 2}])
+db.create_collection('seen', viewOn='narrow', pipeline=[{'$match': {'active': True}}])
+db.empty.insert_one({'_id': 1}); db.empty.delete_one({})
+db.dates.insert_many([{'_id': datetime.datetime(2020, 1, 1) + datetime.timedelta(milliseconds=i), 'n': i} for i in range(3000)])
+db.edge.insert_many([
+    {'_id': 1, 'i64': bson.Int64(2**63 - 1), 'd': 5e-324, 'dec': bson.Decimal128('1.10'), 'when': datetime.datetime(1, 1, 1)},
+    {'_id': 2, 'i64': bson.Int64(-2**63), 'd': float('nan'), 'dec': bson.Decimal128('1E+6144'), 'when': datetime.datetime(9999, 12, 31, 23, 59, 59, 999000)},
+    {'_id': 3, 'i64': bson.Int64(2**53 + 1), 'd': float('-inf'), 'dec': bson.Decimal128('NaN'), 'when': None},
+    {'_id': 4, 'i64': bson.Int64(0), 'd': 0.1, 'dec': bson.Decimal128('-Infinity'), 'a': {'b': {'c': [1, None, 'x']}}, 'u': bson.Binary(uuid.UUID(int=5).bytes, 4)}])
+PY
+foreach my $collection ('collated', 'clustered', 'dates', 'edge')
+{
+	like(load($collection, q(workers => 3, options => '{"chunk_size": "64kB"}')), qr/completed/, "$collection loads");
+	check_equal($collection, $collection, $collection);
+}
+is($node->safe_psql('postgres', 'SELECT dec, i64 FROM edge WHERE _id = 1'), '1.10|9223372036854775807', 'digits are kept');
+is($node->safe_psql('postgres', q(SELECT encode(float8send(d), 'hex') FROM edge WHERE _id = 1)), '0000000000000001', 'and bits');
+like(load('seen'), qr/completed/, 'a view loads');
+is($node->safe_psql('postgres', 'SELECT (SELECT count(*) FROM seen) = (SELECT count(*) FROM narrow WHERE active)'), 't', 'whole');
+like($node->safe_psql('postgres', q(SELECT split FROM migrate_jobs WHERE target = 'public.seen')), qr/^none: /, 'in one chunk, and says why');
+my ($out, $err);
+$node->psql('postgres', start_sql('empty') . ';SELECT migrate_wait()', stderr => \$err, stdout => \$out);
+like($err, qr/WARNING:  collection "shop.empty" is empty/, 'an empty collection is worth a warning');
+like($out, qr/completed/, 'and completes');
+
+# Filters, of Extended JSON.
+like(load('narrow', q(target => 'filtered', filter => '{"quantity": {"$lt": 100}, "createdAt": {"$gt": {"$date": "2020-01-01T00:00:00Z"}}}')),
+	qr/completed/, 'a filter');
+is($node->safe_psql('postgres', q(SELECT (SELECT count(*) FROM filtered) = (SELECT count(*) FROM narrow WHERE quantity < 100 AND created_at > '2020-01-01'))),
+	't', 'selects the same as SQL does');
+
+# if_exists
+my $rows = 'SELECT count(*) FROM narrow';
+($out, $err) = ('', '');
+$node->psql('postgres', start_sql('narrow'), stderr => \$err);
+like($err, qr/ERROR:  relation "public.narrow" already exists\nHINT:  Use if_exists/, 'message 14');
+like(load('narrow', q(if_exists => 'truncate')), qr/completed/, 'truncate');
+is($node->safe_psql('postgres', $rows), 20000, 'truncate: the rows of this load');
+like(load('narrow', q(if_exists => 'replace')), qr/completed/, 'replace');
+check_equal('narrow', 'narrow', 'replace');
+$node->safe_psql('postgres', 'DELETE FROM narrow WHERE quantity < 500');
+my $left = $node->safe_psql('postgres', $rows);
+$node->safe_psql('postgres', start_sql('narrow', q(if_exists => 'append', options => '{"reject_limit": null}')) . ';SELECT migrate_wait()');
+is($node->safe_psql('postgres', $rows), 20000, 'append: what was missing is there');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM migrate_errors e WHERE e.stage = 'insert' AND e.sqlstate = '23505'
+	AND message = 'duplicate key value violates unique constraint "narrow_pkey"')), $left, 'message 21: each row that was there is a dead letter');
+
+# Constraints and defaults of a table that is appended to.
+$node->safe_psql('postgres', q(CREATE TABLE mine (_id text PRIMARY KEY, name text, note text CHECK (note <> 'note-000007'),
+	_extra jsonb, loaded timestamptz DEFAULT now(), twice text GENERATED ALWAYS AS (name || name) STORED)));
+$node->safe_psql('postgres', start_sql('poison', q(target => 'mine', if_exists => 'append')) . ';SELECT migrate_wait()');
+is($node->safe_psql('postgres', 'SELECT count(*), count(loaded), bool_and(twice = name || name) FROM mine'), '19960|19960|t',
+	'defaults and generated columns are filled');
+$node->safe_psql('postgres', 'CREATE TABLE misfit (_id integer, name integer)');
+$node->psql('postgres', start_sql('poison', q(target => 'misfit', if_exists => 'append')), stderr => \$err);
+like($err, qr/table "public.misfit" does not fit the mapping\nDETAIL:.*Column "name" is integer, the mapping says text.*Column "note" is missing/,
+	'message 15');
+$node->safe_psql('postgres', 'CREATE UNLOGGED TABLE unlogged (_id text, name text, note text)');
+$node->psql('postgres', start_sql('poison', q(target => 'unlogged', if_exists => 'append')), stderr => \$err);
+like($err, qr/cannot load into table "public.unlogged"\nDETAIL:  It is unlogged/, 'unlogged tables are refused');
+
+# A row too big for a page is one dead letter, not the end.
+$mongo->python(q(client.shop.big.insert_many([dict({'_id': k}, **{'f%04d' % i: (i * k) / 7 for i in range(1500)}) for k in range(20)])));
+like(load('big'), qr/completed/, 'rows too big');
+is($node->safe_psql('postgres', q(SELECT count(*) FILTER (WHERE sqlstate = '54000') + (SELECT count(*) FROM big) FROM migrate_errors
+	WHERE target = 'big')), 20, 'are dead letters, every document accounted for');
+
+# What was seen beforehand.
+like($node->safe_psql('postgres', "SELECT string_agg(item || ' ' || status, ',') FROM migrate_ping('$uri')"),
+	qr/^connect ok,topology ok,server ok,authentication ok,read privileges ok,change streams ok,workers (ok|warning),disk (ok|warning)$/, 'ping');
+is($node->safe_psql('postgres', "SELECT documents, kind FROM migrate_list_collections('$uri', pattern => 'mix*')"), '200000|collection', 'list');
+is($node->safe_psql('postgres', "SELECT path, bson_types, column_name, column_type FROM migrate_infer_schema('$uri', 'narrow') OFFSET 7"),
+	'status|string|status|text', 'infer');
+is($node->safe_psql('postgres', q(SELECT col_description('narrow'::regclass, 5))), 'MongoDB: shop.narrow createdAt (date)', 'lineage');
+is($node->safe_psql('postgres', q(SELECT m->'source'->>'namespace', m->'fields'->0->>'type' FROM migrate_mapping(1) AS m)),
+	'shop.mixed|text COLLATE "C"', 'the contract is kept');
+is($node->safe_psql('postgres', q(SELECT string_agg(step, ',') FROM migrate_summary(1))),
+	'plan,copy (4 workers),create indexes,analyze,verify count,total (wall clock)', 'the summary');
+
+# Dropping the extension leaves the tables.
+$node->safe_psql('postgres', 'DROP EXTENSION mongo_migrate CASCADE');
+is($node->safe_psql('postgres', $rows), 20000, 'tables outlive the extension');
+
+done_testing();

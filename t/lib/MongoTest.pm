@@ -1,0 +1,138 @@
+# A private mongod beside a private PostgreSQL, for the TAP tests.
+#
+#   my $mongo = MongoTest->new(auth => 0);      a replica set of one
+#   my $node = MongoTest::node('name');         PostgreSQL with the extension
+#   $mongo->generate('mixed', 1000, 'shop.mixed');
+#   is($mongo->compare($node, 'shop.mixed', 'mixed'), '', 'equal');
+#
+# Everything lives in the directory of the test and ends with it.
+package MongoTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IO::Socket::INET;
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT_OK = qw(wait_for);
+
+my $root = $ENV{MM_ROOT} or die "MM_ROOT is not set: run make check";
+
+sub free_port
+{
+	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die $!;
+	my $port = $socket->sockport;
+	close $socket;
+	return $port;
+}
+
+sub new
+{
+	my ($class, %options) = @_;
+	my $self = bless {port => free_port(), dir => PostgreSQL::Test::Utils::tempdir(), options => \%options}, $class;
+	mkdir "$self->{dir}/data";
+	$self->start;
+	my $initiate = "$root/scripts/bin/generate";
+	system($initiate, '--initiate', $self->uri) == 0 or die 'mongod did not start' unless $options{standalone};
+	return $self;
+}
+
+sub start
+{
+	my ($self) = @_;
+	my @arguments = ('--dbpath', "$self->{dir}/data", '--port', $self->{port}, '--bind_ip', '127.0.0.1',
+		'--wiredTigerCacheSizeGB', '0.5', '--setParameter', 'enableTestCommands=1',
+		'--logpath', "$self->{dir}/log", '--logappend', @{$self->{options}{arguments} // []});
+	push @arguments, '--replSet', 'rs0' unless $self->{options}{standalone};
+	my $pid = fork() // die $!;
+	if ($pid == 0)
+	{
+		open STDOUT, '>', '/dev/null';
+		exec $ENV{MONGOD}, @arguments or POSIX::_exit(127);
+	}
+	$self->{pid} = $pid;
+	return;
+}
+
+sub stop
+{
+	my ($self) = @_;
+	return unless $self->{pid};
+	kill 'KILL', $self->{pid};
+	waitpid $self->{pid}, 0;
+	delete $self->{pid};
+	return;
+}
+
+sub DESTROY { local $?; $_[0]->stop; return; }
+
+# With a path, a database: mongodb://127.0.0.1:PORT/shop?directConnection=true
+sub uri
+{
+	my ($self, $database, $credentials) = @_;
+	return sprintf 'mongodb://%s127.0.0.1:%d/%s?directConnection=true',
+	  defined $credentials ? "$credentials\@" : '', $self->{port}, $database // '';
+}
+
+sub generate
+{
+	my ($self, $shape, $documents, $namespace, $seed) = @_;
+	system("$root/scripts/bin/generate", '--shape', $shape, '--documents', $documents,
+		'--seed', $seed // 1, $self->uri, $namespace) == 0 or die "could not fill $namespace";
+	return;
+}
+
+# Runs Python with "client" connected; the tests' hand on the server.
+sub python
+{
+	my ($self, $code, $uri) = @_;
+	my ($out, $err);
+	IPC::Run::run(['/usr/bin/python3', '-c',
+			"import bson, datetime, pymongo, uuid\nclient = pymongo.MongoClient('" . ($uri // $self->uri) . "')\n$code"],
+		'>', \$out, '2>', \$err) or die "python: $err";
+	chomp $out;
+	return $out;
+}
+
+# Empty when collection and table are equal, else what differs.
+sub compare
+{
+	my ($self, $node, $namespace, $table, $uri) = @_;
+	my ($out, $err);
+	my $ok = IPC::Run::run(['/usr/bin/python3', "$root/t/tools/compare.py", $uri // $self->uri, $namespace,
+			$node->connstr('postgres') . " user=" . getpwuid($<), $table], '>', \$out, '2>', \$err);
+	Test::More::note($out);
+	return $ok ? '' : "$out$err";
+}
+
+# PostgreSQL with the extension in database postgres.
+sub node
+{
+	my ($name, %settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(extra => ['--encoding=UTF8', '--locale=C.UTF-8', '--no-sync']);
+	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nrestart_after_crash = on\n");
+	$node->append_conf('postgresql.conf', "$_ = $settings{$_}") foreach sort keys %settings;
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION mongo_migrate');
+	return $node;
+}
+
+# Polls a condition ten times a second; false after the time in seconds.
+sub wait_for
+{
+	my ($condition, $seconds) = @_;
+	my $end = time() + ($seconds // 60);
+	while (time() < $end)
+	{
+		return 1 if $condition->();
+		sleep 0.05;
+	}
+	return 0;
+}
+
+1;
