@@ -11,6 +11,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
 PG_CONFIG=${PG_CONFIG:-pg_config}
+# Settings of the caller must not reach the private servers.
+unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGPASSFILE PGDATA
 work=
 mongod_pid=
 postgres_data=

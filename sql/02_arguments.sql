@@ -1,7 +1,4 @@
 -- Arguments that are wrong, before any server is asked.
-\set VERBOSITY verbose
-\set SHOW_CONTEXT never
--- the location of an error is no part of the interface
 \pset format unaligned
 
 CREATE FUNCTION pg_temp.try(sql text) RETURNS text LANGUAGE plpgsql AS $$
@@ -30,6 +27,7 @@ SELECT pg_temp.try($$CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTION
 SELECT pg_temp.try($$CREATE USER MAPPING FOR CURRENT_USER SERVER shop OPTIONS (user 'x')$$);
 
 -- 7: refused
+CREATE USER MAPPING FOR CURRENT_USER SERVER shop;
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
 SELECT pg_temp.try($$SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')$$);
 
@@ -78,6 +76,7 @@ SELECT pg_temp.try($$SELECT migrate_mapping(4711)$$);
 -- a failed connection is a row of ping, not an error
 SELECT item, status, detail FROM migrate_ping('shop') WHERE item = 'connect';
 
-DROP SERVER archive, shop;
+SET client_min_messages = warning;
+DROP SERVER archive, shop CASCADE;
 DROP ROLE regress_mm_bob;
 SELECT count(*) AS jobs FROM migrate_jobs;

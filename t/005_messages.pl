@@ -34,7 +34,7 @@ sub error_of
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
 sql("CREATE SERVER shop FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$plain');
-	CREATE USER MAPPING FOR CURRENT_USER SERVER shop OPTIONS (username 'migrator', password '$secret')");
+	CREATE USER MAPPING FOR CURRENT_USER SERVER shop OPTIONS (username 'migrator', password '$secret', auth_source 'admin')");
 
 like(error_of("SELECT migrate_start('shop', 'oders')"), qr/ERROR:  collection "shop.oders" does not exist\nHINT:  Perhaps you meant "orders"/, 'message 13');
 my $wrong = $mongo->uri('shop', 'migrator:wrong') . '&authSource=admin';
@@ -107,9 +107,12 @@ is(sql('SELECT count(*), count(n) FROM nulls'), '3000|1500', 'keeps the row');
 is(sql('SELECT diverted FROM migrate_jobs WHERE job_id = 8'), 1500, 'and counts the value');
 
 # TRUNCATE while a job runs never ends as complete.
-$node->psql('postgres', "SET mongo_migrate.checkpoint_bytes = '64kB'; SELECT migrate_start('shop', 'orders', target => 'cut', workers => 1)");
+$mongo->python(q(client.shop.many.insert_many([{'_id': i, 'name': 'name %d' % i} for i in range(200000)])), $admin);
+error_of("SET mongo_migrate.checkpoint_bytes = '64kB'; SELECT migrate_start('shop', 'many', target => 'cut', workers => 1)");
 wait_for(sub { sql("SELECT rows > 0 FROM migrate_jobs WHERE job_id = 9") eq 't' }, 20);
-sql('TRUNCATE cut');
-like(error_of('SELECT migrate_wait(9)'), qr/ERROR:  table "public.cut" holds \d+ rows, the migration stored 30000/, 'a truncated target fails the job');
+sql('SELECT migrate_pause(9); SELECT migrate_wait(9)');
+sql('TRUNCATE cut; SELECT migrate_resume(9)');
+like(error_of('SELECT migrate_wait(9)'), qr/ERROR:  table "public.cut" holds \d+ rows, the migration stored 200000/, 'a truncated target fails the job');
+is(sql('SELECT state FROM migrate_jobs WHERE job_id = 9'), 'failed', 'which is failed');
 
 done_testing();

@@ -121,18 +121,18 @@ mongo_migrate_shared_workers(PG_FUNCTION_ARGS)
 
 /*
  * At most six characters: plain up to 9999, then three digits and a letter
- * for 10^3, 10^6, 10^9 or 10^12.
+ * for 10^3, 10^6 and so on up to 10^18.
  */
 char *
 mm_format_count(int64 count)
 {
-	static const char letters[] = {'k', 'M', 'B', 'T'};
+	static const char letters[] = {'k', 'M', 'B', 'T', 'P', 'E'};
 	double		value = (double) count;
 	int			i;
 
 	if (count < 10000)
 		return psprintf("%lld", (long long) count);
-	for (i = 0, value /= 1000; value >= 999.5 && i < 3; i++)
+	for (i = 0, value /= 1000; value >= 999.5 && i < 5; i++)
 		value /= 1000;
 	return psprintf(value < 99.95 ? "%.1f%c" : "%.0f%c", value, letters[i]);
 }
