@@ -58,6 +58,8 @@ mm_batch_begin(const MmJob *job, const MmJobTable *table,
 	batch->careful = careful;
 	batch->books = books;
 	batch->sink = mm_sink_heap.open(table->relid, table->fresh);
+	if (batch->sink == NULL)
+		mm_worker_raise_dropped(table);
 	batch->plan = mm_plan_create(table->contract,
 								 RelationGetDescr(batch->sink->rel));
 	batch->sink->ops->set_columns(batch->sink,

@@ -63,6 +63,7 @@ typedef struct Loader
 	MmChunk    *chunk;
 	MmStream   *stream;
 	bool		careful;
+	bool		failed;			/* the chunk, and so the job */
 	MmCounters	books;			/* of the open transaction */
 	TimestampTz began;			/* of the open transaction */
 } Loader;
@@ -362,13 +363,15 @@ is_worth_an_attempt(int sqlstate)
 
 /*
  * Decides after a raised error whether this attempt goes on; else gives the
- * chunk back with the reason.
+ * chunk back with the reason.  A chunk that failed for good fails the job, so
+ * that no other is begun.
  */
 static bool
 survive(Loader *l, const MmFailure *failure)
 {
 	const char *s = failure->sqlstate;
 	int			sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+	bool		permanent = !is_worth_an_attempt(sqlstate);
 
 	if (mm_batch_is_row_error(sqlstate) && !l->careful &&
 		l->table->contract->on_error != MM_ON_ERROR_STOP)
@@ -381,9 +384,9 @@ survive(Loader *l, const MmFailure *failure)
 					  stop_wanted))
 		return true;
 	mm_worker_tx_begin();
-	mm_chunk_fail(l->job->job_id, l->chunk, !is_worth_an_attempt(sqlstate),
-				  failure);
+	mm_chunk_fail(l->job->job_id, l->chunk, permanent, failure);
 	mm_worker_tx_commit();
+	l->failed = permanent || l->chunk->last_attempt;
 	return false;
 }
 
@@ -402,6 +405,7 @@ fail_exhausted_chunk(Loader *l)
 	mm_worker_tx_begin();
 	mm_chunk_fail(l->job->job_id, l->chunk, true, &failure);
 	mm_worker_tx_commit();
+	l->failed = true;
 }
 
 static void
@@ -530,7 +534,7 @@ mm_loader_main(Datum arg)
 	if (!begin_work(l))
 		proc_exit(0);
 	mm_source_set_stop_check(stop_wanted);
-	while (!stop_wanted() && claim_chunk(l))
+	while (!l->failed && !stop_wanted() && claim_chunk(l))
 		work_on_chunk(l);
 	disconnect(l);
 	proc_exit(0);

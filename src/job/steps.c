@@ -39,10 +39,7 @@ target_name(const MmJobTable *table)
 	char	   *name = get_rel_name(table->relid);
 
 	if (name == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the target table \"%s.%s\" was dropped",
-						table->target_schema, table->target_table)));
+		mm_worker_raise_dropped(table);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
 									  name);
 }

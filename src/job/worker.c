@@ -315,3 +315,13 @@ mm_worker_raise(const MmFailure *failure)
 			 failure->hint ? errhint("%s", failure->hint) : 0,
 			 failure->context ? errcontext("%s", failure->context) : 0));
 }
+
+void
+mm_worker_raise_dropped(const MmJobTable *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("the target table \"%s.%s\" was dropped",
+					table->target_schema, table->target_table),
+			 errhint("Start again with SELECT migrate_start(...).")));
+}

@@ -64,6 +64,10 @@ extern MmFailure *mm_worker_failure(const MmSourceError *error);
 extern void mm_worker_raise(const MmFailure *failure)
 			pg_attribute_noreturn();
 
+/* Raises 42P01: the target is not there any more. */
+extern void mm_worker_raise_dropped(const MmJobTable *table)
+			pg_attribute_noreturn();
+
 /* Opens the source of a job as its owner; needs a transaction. */
 extern MmSourceConfig *mm_worker_source_config(const MmJob *job);
 

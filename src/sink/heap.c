@@ -109,9 +109,7 @@ heap_sink_open(Oid relid, bool fresh)
 	HeapSink   *sink;
 
 	if (rel == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the target table of this migration was dropped")));
+		return NULL;
 	check_target(rel);
 
 	sink = palloc0(sizeof(HeapSink));

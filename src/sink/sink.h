@@ -30,8 +30,10 @@ typedef struct MmSinkOps
 
 	/*
 	 * Opens a table, with RowExclusiveLock until the end of the transaction.
-	 * fresh: the job's rows are the only ones.  Everything lives in the current context.  Raises 42P01 when the
-	 * table is gone, 42501 without INSERT privilege.
+	 * fresh: the job's rows are the only ones.  NULL when the table is gone;
+	 * raises 42501 without INSERT privilege, 0A000 when the table has become
+	 * one that the sink cannot fill.  Everything lives in the current
+	 * context.
 	 */
 	MmSink	   *(*open) (Oid relid, bool fresh);
 	/* Columns that the caller fills; the others get their defaults. */
