@@ -219,6 +219,27 @@ CREATE FUNCTION @extschema@.migrate_infer_schema(source text, collection text, s
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_infer_schema(text, text, integer, jsonb) IS 'what the documents hold, and the columns that follow from it';
 
+CREATE FUNCTION @extschema@.migrate_infer_mapping(source text, collection text, target text DEFAULT NULL,
+    options jsonb DEFAULT '{}')
+  RETURNS jsonb
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_infer_mapping(text, text, text, jsonb) IS 'the contract that follows from the documents, to be reviewed and changed';
+
+CREATE FUNCTION @extschema@.migrate_plan(source text, collection text, target text DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, filter json DEFAULT NULL, if_exists text DEFAULT 'error', workers integer DEFAULT NULL,
+    options jsonb DEFAULT '{}')
+  RETURNS TABLE (step integer, action text, object text, detail text)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_plan(text, text, text, jsonb, json, text, integer, jsonb)
+  IS 'what migrate_start would do, step by step; nothing is written';
+
+CREATE FUNCTION @extschema@.migrate_ddl(source text, collection text, target text DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}')
+  RETURNS SETOF text
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_ddl(text, text, text, jsonb, jsonb)
+  IS 'the statements that make the target, one per row, for a review or \gexec; nothing is written';
+
 -- ---------------------------------------------------------------------------
 -- Functions: run
 -- ---------------------------------------------------------------------------

@@ -47,6 +47,7 @@ int			mm_maintenance_work_mem = -1;
 int			mm_progress_interval_ms = 1000;
 int			mm_on_error = MM_ON_ERROR_EXTRA;
 int			mm_naming = MM_NAMING_SNAKE_CASE;
+int			mm_json_format = MM_JSON_SIMPLE;
 int			mm_log_min_messages = WARNING;
 int			mm_progress_style = MM_PROGRESS_AUTO;
 
@@ -54,6 +55,7 @@ static const struct config_enum_entry on_error_options[] = {
 	{"extra", MM_ON_ERROR_EXTRA, false},
 	{"reject", MM_ON_ERROR_REJECT, false},
 	{"set_null", MM_ON_ERROR_SET_NULL, false},
+	{"set_default", MM_ON_ERROR_SET_DEFAULT, false},
 	{"stop", MM_ON_ERROR_STOP, false},
 	{NULL, 0, false}
 };
@@ -62,6 +64,13 @@ static const struct config_enum_entry naming_options[] = {
 	{"snake_case", MM_NAMING_SNAKE_CASE, false},
 	{"lower", MM_NAMING_LOWER, false},
 	{"preserve", MM_NAMING_PRESERVE, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry json_format_options[] = {
+	{"simple", MM_JSON_SIMPLE, false},
+	{"relaxed", MM_JSON_RELAXED, false},
+	{"canonical", MM_JSON_CANONICAL, false},
 	{NULL, 0, false}
 };
 
@@ -157,6 +166,9 @@ _PG_init(void)
 	define_enum("mongo_migrate.naming",
 				"How column names are made from field names.",
 				&mm_naming, naming_options, PGC_USERSET);
+	define_enum("mongo_migrate.json_format",
+				"Form of values inside jsonb columns.",
+				&mm_json_format, json_format_options, PGC_USERSET);
 	define_enum("mongo_migrate.progress_style",
 				"Characters of the progress bar.",
 				&mm_progress_style, progress_style_options, PGC_USERSET);

@@ -19,8 +19,15 @@
 #include "catalog/pg_namespace.h"
 #include "common/base64.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "miscadmin.h"
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#endif
+#include "parser/parse_type.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
 
@@ -114,6 +121,17 @@ set_transaction_timeout_compat(void (*set) (const char *name,
 #define MM_WORKER_NEEDS_LOGIN true
 #endif
 
+/* Owner of a table; one function for all objects since 16. */
+static inline bool
+object_ownercheck_compat(Oid relid, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, role);
+#else
+	return pg_class_ownercheck(relid, role);
+#endif
+}
+
 /* USAGE on a foreign server or a wrapper; one function for both since 16. */
 static inline AclResult
 foreign_server_aclcheck_compat(Oid server, Oid role)
@@ -157,6 +175,68 @@ cancel_pending_compat(void)
 		 || TransactionTimeoutPending
 #endif
 		);
+}
+
+/*
+ * Soft errors exist since 16.  False with *soft: the value is refused; false
+ * without: nothing was done, as this server has only the function that
+ * raises.
+ */
+static inline bool
+InputFunctionCallSafe_compat(FmgrInfo *function, char *text, Oid ioparam,
+							 int32 typmod, Datum *result, bool *soft)
+{
+#if PG_VERSION_NUM >= 160000
+	ErrorSaveContext context = {T_ErrorSaveContext};
+
+	*soft = true;
+	return InputFunctionCallSafe(function, text, ioparam, typmod,
+								 (Node *) &context, result);
+#else
+	*soft = false;
+	return false;
+#endif
+}
+
+static inline bool
+domain_check_safe_compat(Datum value, bool isnull, Oid domain, void **extra,
+						 MemoryContext context, bool *soft)
+{
+#if PG_VERSION_NUM >= 160000
+	ErrorSaveContext error = {T_ErrorSaveContext};
+
+	*soft = true;
+	return domain_check_safe(value, isnull, domain, extra, context,
+							 (Node *) &error);
+#else
+	*soft = false;
+	return false;
+#endif
+}
+
+/* Returns an error code, never raises; has one more argument since 16. */
+static inline int
+DecodeDateTime_compat(char **fields, int *types, int n, int *type,
+					  struct pg_tm *tm, fsec_t *fsec, int *zone)
+{
+#if PG_VERSION_NUM >= 160000
+	DateTimeErrorExtra extra;
+
+	return DecodeDateTime(fields, types, n, type, tm, fsec, zone, &extra);
+#else
+	return DecodeDateTime(fields, types, n, type, tm, fsec, zone);
+#endif
+}
+
+/* Takes an error context since 16. */
+static inline void
+parseTypeString_compat(const char *text, Oid *typid, int32 *typmod)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) parseTypeString(text, typid, typmod, NULL);
+#else
+	parseTypeString(text, typid, typmod, false);
+#endif
 }
 
 #endif							/* MM_COMPAT_H */

@@ -30,6 +30,7 @@ extern int	mm_maintenance_work_mem;	/* kB; -1: the server's */
 extern int	mm_progress_interval_ms;
 extern int	mm_on_error;				/* MmOnError */
 extern int	mm_naming;					/* MmNaming */
+extern int	mm_json_format;				/* MmJsonForm */
 extern int	mm_log_min_messages;		/* elevel, of the workers */
 
 typedef enum MmProgressStyle

@@ -24,7 +24,14 @@ typedef struct MmOptions
 	char	   *tablespace;		/* or NULL */
 	int			sample_size;
 	MmNaming	naming;
-	MmInvalidText invalid_text;
+	int			invalid_text;	/* these four: MM_INHERIT when not given */
+	int			json_form;
+	int			uuid;
+	int			extra;
+	bool		document;		/* layout */
+	bool		object_id_bytea;	/* id_type */
+	bool		native_arrays;
+	int			flatten_depth;
 	int64		reject_limit;	/* -1: none */
 	int64		chunk_bytes;
 	MmSplitMethod split;
@@ -34,8 +41,9 @@ typedef struct MmOptions
 } MmOptions;
 
 extern MmOptions mm_options_parse(Jsonb *jsonb);
+extern MmInferOptions mm_options_infer(const MmOptions *options);
 
-/* infer.c: a connection, a collection and what its documents hold. */
+/* input.c: a connection, a collection and what its documents hold. */
 typedef struct MmInput
 {
 	MmSourceConfig *config;
@@ -50,7 +58,42 @@ extern MmInput mm_input_open(const char *source, const char *collection,
 extern void mm_input_close(MmInput *input);
 /* List of MmInferField *; *documents is set to how many were read. */
 extern List *mm_input_infer(MmInput *input, const char *filter,
-							const MmOptions *options, int64 *documents);
+							const MmOptions *options,
+							const MmInferOptions *infer, int64 *documents);
+
+/* call.c: what the functions with a contract share. */
+typedef struct MmCall
+{
+	char	   *source;
+	char	   *collection;
+	char	   *target;			/* or NULL */
+	Jsonb	   *mapping;		/* or NULL */
+	char	   *filter;			/* or NULL; with that of the contract */
+	char	   *if_exists;
+	int			on_error;		/* MmOnError, or MM_INHERIT */
+	int			workers;
+	MmOptions	options;
+
+	/* made by mm_call_prepare() */
+	MmInput		input;
+	MmContract *contract;
+	List	   *inferred;		/* of MmInferField *; NIL: it was given */
+	int64		sampled;		/* documents read; -1: none, it was given */
+} MmCall;
+
+/* Raises what is wrong with source, collection and mapping. */
+extern void mm_call_prepare(MmCall *call);
+
+extern char *mm_arg_string(FunctionCallInfo fcinfo, int arg);
+extern char *mm_arg_required(FunctionCallInfo fcinfo, int arg,
+							 const char *name);
+extern MmOptions mm_arg_options(FunctionCallInfo fcinfo, int arg);
+extern char *mm_arg_filter(FunctionCallInfo fcinfo, int arg);
+extern char *mm_arg_if_exists(FunctionCallInfo fcinfo, int arg);
+extern int	mm_arg_workers(FunctionCallInfo fcinfo, int arg);
+extern int	mm_arg_on_error(FunctionCallInfo fcinfo, int arg);
+/* 0A000 */
+extern void mm_refuse(const char *what) pg_attribute_noreturn();
 
 /* target.c */
 typedef struct MmTarget
@@ -58,22 +101,27 @@ typedef struct MmTarget
 	char	   *schema;
 	Oid			schema_oid;
 	char	   *table;
+	char	   *name;			/* both, quoted where needed */
 	Oid			existing;		/* InvalidOid: there is none */
+	bool		created;		/* there is none, or it is replaced */
+	bool		fresh;			/* the rows of the job will be the only ones */
+	const char *sink;
+	const char *sink_reason;
 } MmTarget;
 
 /*
- * Finds the place of the target, and locks it against other migrations until
- * the end of the transaction.  Raises messages 14, 17 and 23.
+ * Finds the place of the target and decides what if_exists makes of it;
+ * adapts the contract to a table that stays.  lock: keeps other migrations
+ * away until the end of the transaction.  Raises messages 14, 15, 17 and 23.
  */
-extern MmTarget mm_target_find(const char *target, const char *collection,
-							   const char *if_exists, MmNaming naming);
-/*
- * Creates, truncates, replaces or adapts to the table, as if_exists says, and
- * fills in the table's part of the contract and of the job's row.
- */
-extern void mm_target_prepare(const MmTarget *target, const char *if_exists,
-							  const char *tablespace, List *fields,
-							  MmJobTable *table);
+extern MmTarget mm_target_find(const MmCall *call, bool lock);
+/* The place alone, whatever is there. */
+extern MmTarget mm_target_name(const MmCall *call);
+/* Creates, truncates or replaces the table; returns its OID. */
+extern Oid	mm_target_prepare(const MmTarget *target, const MmCall *call);
+
+/* ddl.c: List of char *, the statements that make the table. */
+extern List *mm_ddl_table(const MmTarget *target, const MmCall *call);
 
 /* pick.c */
 typedef enum MmRight

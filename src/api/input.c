@@ -87,14 +87,14 @@ read_documents(MmInput *input, MmStream *stream, MmInfer *infer)
 
 List *
 mm_input_infer(MmInput *input, const char *filter, const MmOptions *options,
-			   int64 *documents)
+			   const MmInferOptions *infer_options, int64 *documents)
 {
 	const MmCollection *collection = input->collection;
 	const MmSourceOps *ops = input->source->ops;
 	bool		whole = options->sample_size == 0 ||
 		(collection->kind == MM_COLLECTION &&
 		 collection->documents <= READ_WHOLE);
-	MmInfer    *infer = mm_infer_begin(options->naming);
+	MmInfer    *infer = mm_infer_begin(infer_options);
 	MmSourceError error = {0};
 	MmIdEnds	ends = {0};
 	MmStream   *stream;

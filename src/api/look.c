@@ -192,7 +192,8 @@ put_field(ReturnSetInfo *rsinfo, const MmInferField *line)
 	bool		nulls[7] = {false};
 
 	namestrcpy(&column, line->field.column);
-	values[0] = CStringGetTextDatum(line->field.path);
+	nulls[0] = line->field.path == NULL;	/* the document */
+	values[0] = nulls[0] ? (Datum) 0 : CStringGetTextDatum(line->field.path);
 	values[1] = percent_datum(line->present);
 	values[2] = CStringGetTextDatum(line->field.bson_types);
 	values[3] = NameGetDatum(&column);
@@ -208,6 +209,7 @@ migrate_infer_schema(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	MmOptions	options;
+	MmInferOptions infer;
 	MmInput		input;
 	int64		documents;
 	ListCell   *lc;
@@ -215,10 +217,7 @@ migrate_infer_schema(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
-	options = mm_options_parse(PG_ARGISNULL(3) ?
-							   DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																  CStringGetDatum("{}"))) :
-							   PG_GETARG_JSONB_P(3));
+	options = mm_arg_options(fcinfo, 3);
 	if (!PG_ARGISNULL(2))
 		options.sample_size = PG_GETARG_INT32(2);
 	if (options.sample_size < 0)
@@ -227,7 +226,8 @@ migrate_infer_schema(PG_FUNCTION_ARGS)
 				 errmsg("sample_size must not be negative")));
 	input = mm_input_open(text_to_cstring(PG_GETARG_TEXT_PP(0)),
 						  text_to_cstring(PG_GETARG_TEXT_PP(1)), &options);
-	foreach(lc, mm_input_infer(&input, NULL, &options, &documents))
+	infer = mm_options_infer(&options);
+	foreach(lc, mm_input_infer(&input, NULL, &options, &infer, &documents))
 		put_field(rsinfo, lfirst(lc));
 	mm_input_close(&input);
 	return (Datum) 0;

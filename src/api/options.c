@@ -88,12 +88,67 @@ parse_naming(MmOptions *options, const char *value)
 					  "Available values: snake_case, lower, preserve.");
 }
 
-static void
-parse_invalid_text(MmOptions *options, const char *value)
+static int
+parse_invalid_text(const char *value)
 {
-	if (!mm_invalid_text_parse(value, &options->invalid_text))
+	MmInvalidText result;
+
+	if (!mm_invalid_text_parse(value, &result))
 		invalid_value("invalid_text", value,
 					  "Available values: reject, strip, replace.");
+	return result;
+}
+
+static int
+parse_json_format(const char *value)
+{
+	MmJsonForm	result;
+
+	if (!mm_json_form_parse(value, &result))
+		invalid_value("json_format", value,
+					  "Available values: simple, relaxed, canonical.");
+	return result;
+}
+
+static int
+parse_uuid_representation(const char *value)
+{
+	MmUuidForm	result;
+
+	if (!mm_uuid_form_parse(value, &result))
+		invalid_value("uuid_representation", value,
+					  "Available values: standard, java_legacy, csharp_legacy, python_legacy, none.");
+	return result;
+}
+
+static int
+parse_extra(const char *value)
+{
+	MmExtraPolicy result;
+
+	if (!mm_extra_parse(value, &result))
+		invalid_value("extra", value,
+					  "Available values: column, ignore, reject, add_column.");
+	return result;
+}
+
+/* One of two words; true for the second. */
+static bool
+parse_choice(const char *key, const char *value, const char *first,
+			 const char *second)
+{
+	if (strcmp(value, first) != 0 && strcmp(value, second) != 0)
+		invalid_value(key, value,
+					  psprintf("Available values: %s, %s.", first, second));
+	return strcmp(value, second) == 0;
+}
+
+static bool
+parse_arrays(const char *value)
+{
+	if (strcmp(value, "child") == 0)
+		mm_refuse("arrays \"child\"");
+	return !parse_choice("arrays", value, "auto", "jsonb");
 }
 
 static void
@@ -124,13 +179,14 @@ parse_verify(MmOptions *options, const char *value)
 
 /* Keys of the interface that come with later versions. */
 static const char *const later_keys[] = {
-	"layout", "flatten_depth", "arrays", "extra", "json_format", "id_type",
-	"uuid_representation", "max_docs_per_second", "priority", "create_table",
-	"indexes", "with", "before", "after", "notify"
+	"max_docs_per_second", "priority", "create_table", "indexes", "with",
+	"before", "after", "notify"
 };
 
 static const char *const known_keys[] = {
-	"label", "database", "sample_size", "naming", "reject_limit",
+	"label", "database", "layout", "sample_size", "naming", "flatten_depth",
+	"arrays", "extra", "json_format", "id_type", "uuid_representation",
+	"reject_limit",
 	"invalid_text", "chunk_size", "split", "sink", "max_attempts", "analyze",
 	"tablespace", "verify"
 };
@@ -156,6 +212,31 @@ unknown_key(const char *key)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("unrecognized option \"%s\"", key),
 			 meant ? errhint("Perhaps you meant \"%s\".", meant) : 0));
+}
+
+/* Keys that say how documents become rows; false: it is none of them. */
+static bool
+set_convert_option(MmOptions *options, const char *key, const char *value)
+{
+	if (strcmp(key, "invalid_text") == 0)
+		options->invalid_text = parse_invalid_text(value);
+	else if (strcmp(key, "json_format") == 0)
+		options->json_form = parse_json_format(value);
+	else if (strcmp(key, "uuid_representation") == 0)
+		options->uuid = parse_uuid_representation(value);
+	else if (strcmp(key, "extra") == 0)
+		options->extra = parse_extra(value);
+	else if (strcmp(key, "layout") == 0)
+		options->document = parse_choice(key, value, "table", "document");
+	else if (strcmp(key, "id_type") == 0)
+		options->object_id_bytea = parse_choice(key, value, "text", "bytea");
+	else if (strcmp(key, "arrays") == 0)
+		options->native_arrays = parse_arrays(value);
+	else if (strcmp(key, "flatten_depth") == 0)
+		options->flatten_depth = parse_integer(key, value, 1, 100);
+	else
+		return false;
+	return true;
 }
 
 /* value: text of a scalar, NULL for null. */
@@ -186,13 +267,11 @@ set_option(MmOptions *options, const char *key, char *value)
 		parse_split(options, value);
 	else if (strcmp(key, "naming") == 0)
 		parse_naming(options, value);
-	else if (strcmp(key, "invalid_text") == 0)
-		parse_invalid_text(options, value);
 	else if (strcmp(key, "sink") == 0)
 		parse_sink(value);
 	else if (strcmp(key, "verify") == 0)
 		parse_verify(options, value);
-	else
+	else if (!set_convert_option(options, key, value))
 		unknown_key(key);
 }
 
@@ -224,7 +303,12 @@ mm_options_parse(Jsonb *jsonb)
 	MmOptions	options = {
 		.sample_size = mm_sample_size,
 		.naming = mm_naming,
-		.invalid_text = MM_INVALID_TEXT_REJECT,
+		.invalid_text = MM_INHERIT,
+		.json_form = MM_INHERIT,
+		.uuid = MM_INHERIT,
+		.extra = MM_INHERIT,
+		.flatten_depth = 2,
+		.native_arrays = true,
 		.reject_limit = mm_reject_limit,
 		.chunk_bytes = (int64) mm_chunk_size * 1024,
 		.split = MM_SPLIT_AUTO,
@@ -251,4 +335,18 @@ mm_options_parse(Jsonb *jsonb)
 			set_option(&options, key, scalar_text(key, &value));
 	}
 	return options;
+}
+
+MmInferOptions
+mm_options_infer(const MmOptions *options)
+{
+	return (MmInferOptions) {
+		.naming = options->naming,
+		.flatten_depth = options->flatten_depth,
+		.native_arrays = options->native_arrays,
+		.object_id_bytea = options->object_id_bytea,
+		.uuid = options->uuid == MM_INHERIT ? MM_UUID_NONE :
+			(MmUuidForm) options->uuid,
+		.document = options->document,
+	};
 }

@@ -12,13 +12,14 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "api/api.h"
@@ -32,110 +33,23 @@
 
 MM_FUNCTION(migrate_start);
 
-/* The arguments of migrate_start(), checked. */
-typedef struct StartArgs
-{
-	char	   *source;
-	char	   *collection;
-	char	   *target;			/* or NULL */
-	char	   *filter;			/* or NULL */
-	char	   *if_exists;
-	MmOnError	on_error;
-	int			workers;
-	MmOptions	options;
-} StartArgs;
-
-static char *
-text_arg(FunctionCallInfo fcinfo, int arg)
-{
-	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
-}
-
-static char *
-required_arg(FunctionCallInfo fcinfo, int arg, const char *name)
-{
-	if (PG_ARGISNULL(arg))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("argument \"%s\" must not be null", name)));
-	return text_arg(fcinfo, arg);
-}
-
-static void
-refuse(const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s is not supported by this version", what)));
-}
-
-static char *
-parse_if_exists(char *value)
-{
-	if (strcmp(value, "upsert") == 0)
-		refuse("if_exists => 'upsert'");
-	if (strcmp(value, "error") != 0 && strcmp(value, "append") != 0 &&
-		strcmp(value, "truncate") != 0 && strcmp(value, "replace") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for if_exists: \"%s\"", value),
-				 errhint("Available values: error, append, truncate, replace.")));
-	return value;
-}
-
-static MmOnError
-parse_on_error(const char *value)
-{
-	MmOnError	result = (MmOnError) mm_on_error;
-
-	if (value == NULL)
-		return result;
-	if (strcmp(value, "set_default") == 0)
-		refuse("on_error => 'set_default'");
-	if (!mm_on_error_parse(value, &result))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for on_error: \"%s\"", value),
-				 errhint("Available values: extra, reject, set_null, stop.")));
-	return result;
-}
-
-static int
-parse_workers(FunctionCallInfo fcinfo, int arg)
-{
-	int			workers = PG_ARGISNULL(arg) ? mm_max_workers_per_job :
-		PG_GETARG_INT32(arg);
-
-	if (workers < 1 || workers > 1000)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("workers must be from 1 to 1000, not %d", workers)));
-	return workers;
-}
-
-static StartArgs
+static MmCall
 parse_args(FunctionCallInfo fcinfo)
 {
-	StartArgs	args;
+	MmCall		call = {0};
 
-	args.source = required_arg(fcinfo, 0, "source");
-	args.collection = required_arg(fcinfo, 1, "collection");
-	args.target = text_arg(fcinfo, 2);
-	if (!PG_ARGISNULL(3))
-		refuse("mapping");
-	args.filter = text_arg(fcinfo, 4);
-	if (args.filter != NULL)
-		mm_source_check_filter(args.filter);
-	args.if_exists = parse_if_exists(required_arg(fcinfo, 5, "if_exists"));
-	args.on_error = parse_on_error(text_arg(fcinfo, 6));
-	args.workers = parse_workers(fcinfo, 7);
+	call.source = mm_arg_required(fcinfo, 0, "source");
+	call.collection = mm_arg_required(fcinfo, 1, "collection");
+	call.target = mm_arg_string(fcinfo, 2);
+	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.filter = mm_arg_filter(fcinfo, 4);
+	call.if_exists = mm_arg_if_exists(fcinfo, 5);
+	call.on_error = mm_arg_on_error(fcinfo, 6);
+	call.workers = mm_arg_workers(fcinfo, 7);
 	if (!PG_ARGISNULL(8) && PG_GETARG_BOOL(8))
-		refuse("follow");
-	args.options = mm_options_parse(PG_ARGISNULL(9) ?
-									DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																	   CStringGetDatum("{}"))) :
-									PG_GETARG_JSONB_P(9));
-	return args;
+		mm_refuse("follow");
+	call.options = mm_arg_options(fcinfo, 9);
+	return call;
 }
 
 /* What holds for the server and the role, whatever the arguments. */
@@ -171,33 +85,6 @@ check_environment(void)
 				 errhint("ALTER ROLE ... LOGIN, or start the migration as another role.")));
 }
 
-static MmContract *
-make_contract(const MmInput *input, const StartArgs *args)
-{
-	MmContract *contract = palloc0(sizeof(MmContract));
-
-	contract->namespace = input->namespace;
-	contract->on_error = args->on_error;
-	contract->invalid_text = args->options.invalid_text;
-	return contract;
-}
-
-/* List of MmField * from the lines of inference. */
-static List *
-fields_of(List *inferred)
-{
-	List	   *fields = NIL;
-	ListCell   *lc;
-
-	foreach(lc, inferred)
-	{
-		MmInferField *line = lfirst(lc);
-
-		fields = lappend(fields, &line->field);
-	}
-	return fields;
-}
-
 static MmJobOptions
 job_options(const MmOptions *options)
 {
@@ -220,33 +107,45 @@ job_options(const MmOptions *options)
 	};
 }
 
-/* Finds and prepares the table, with the contract that follows from it. */
+/* What is wrong with the contract and the table shows here, not in a worker. */
+static void
+check_plan(Oid relid, const MmContract *contract)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+
+	(void) mm_plan_create(contract, RelationGetDescr(rel), false);
+	table_close(rel, NoLock);
+}
+
+/* Prepares the table, with the row of it. */
 static MmJobTable *
-make_table(MmInput *input, const StartArgs *args)
+make_table(MmCall *call)
 {
 	MmJobTable *table = palloc0(sizeof(MmJobTable));
-	MmTarget	target;
-	List	   *inferred;
-	int64		sampled;
+	MmTarget	target = mm_target_find(call, true);
+	const MmCollection *collection = call->input.collection;
 
-	target = mm_target_find(args->target, input->collection->name,
-							args->if_exists, args->options.naming);
-	inferred = mm_input_infer(input, args->filter, &args->options, &sampled);
 	table->table_no = 1;
-	table->database = input->collection->database;
-	table->collection = input->collection->name;
-	table->filter = args->filter;
-	table->if_exists = args->if_exists;
-	table->contract = make_contract(input, args);
-	table->sink = "heap";
-	table->sink_reason = "plain table without triggers, rules or row security";
-	table->docs_total = Max(input->collection->documents, 0);
-	table->bytes_total = Max(input->collection->bytes, 0);
-	mm_target_prepare(&target, args->if_exists, args->options.tablespace,
-					  fields_of(inferred), table);
-	if (sampled == 0)
+	table->database = collection->database;
+	table->collection = collection->name;
+	table->filter = call->filter;
+	table->if_exists = call->if_exists;
+	table->contract = call->contract;
+	table->target_schema = target.schema;
+	table->target_table = target.table;
+	table->created = target.created;
+	table->fresh = target.fresh;
+	table->sink = pstrdup(target.sink);
+	table->sink_reason = pstrdup(target.sink_reason);
+	table->docs_total = Max(collection->documents, 0);
+	table->bytes_total = Max(collection->bytes, 0);
+	table->relid = mm_target_prepare(&target, call);
+	CommandCounterIncrement();
+	check_plan(table->relid, table->contract);
+	if (call->sampled == 0)
 		ereport(WARNING,
-				(errmsg("collection \"%s\" is empty", input->namespace)));
+				(errmsg("collection \"%s\" is empty",
+						call->input.namespace)));
 	return table;
 }
 
@@ -275,29 +174,28 @@ warn_of_shortage(int wanted, int64 bytes)
 }
 
 static int64
-store_job(const StartArgs *args, const MmInput *input,
-		  const MmJobTable *table)
+store_job(const MmCall *call, const MmJobTable *table)
 {
+	const MmSourceConfig *config = call->input.config;
 	MmJob		job = {
-		.label = args->options.label,
+		.label = call->options.label,
 		.owner = GetUserId(),
-		.source = input->config->shown,
-		.workers = args->workers,
-		.options = job_options(&args->options),
+		.source = config->shown,
+		.workers = call->workers,
+		.options = job_options(&call->options),
 	};
 	int64		job_id;
 
-	job_id = mm_job_insert(&job, input->config->has_password ?
-						   input->config->uri : NULL);
+	job_id = mm_job_insert(&job, config->has_password ? config->uri : NULL);
 	mm_job_insert_table(job_id, table);
 	mm_worker_register_coordinator(job_id, job.owner);
 	return job_id;
 }
 
 static void
-tell_caller(int64 job_id, const MmInput *input)
+tell_caller(int64 job_id, const MmCall *call)
 {
-	if (input->config->has_password)
+	if (call->input.config->has_password)
 		ereport(NOTICE,
 				(errmsg("the password in the connection string is kept with job %lld until it is completed or canceled",
 						(long long) job_id),
@@ -311,18 +209,17 @@ tell_caller(int64 job_id, const MmInput *input)
 Datum
 migrate_start(PG_FUNCTION_ARGS)
 {
-	StartArgs	args;
-	MmInput		input;
+	MmCall		call;
 	MmJobTable *table;
 	int64		job_id;
 
 	check_environment();
-	args = parse_args(fcinfo);
-	input = mm_input_open(args.source, args.collection, &args.options);
-	table = make_table(&input, &args);
-	mm_input_close(&input);
-	job_id = store_job(&args, &input, table);
-	warn_of_shortage(args.workers, table->bytes_total);
-	tell_caller(job_id, &input);
+	call = parse_args(fcinfo);
+	mm_call_prepare(&call);
+	table = make_table(&call);
+	mm_input_close(&call.input);
+	job_id = store_job(&call, table);
+	warn_of_shortage(call.workers, table->bytes_total);
+	tell_caller(job_id, &call);
 	PG_RETURN_INT64(job_id);
 }

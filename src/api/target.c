@@ -91,117 +91,11 @@ check_existing(const MmTarget *target, const char *if_exists)
 				 errhint("Use if_exists => 'append', 'truncate' or 'replace', or name another target.")));
 }
 
-MmTarget
-mm_target_find(const char *target, const char *collection,
-			   const char *if_exists, MmNaming naming)
-{
-	MmTarget	result = {0};
-	RangeVar   *rv;
-
-	if (target != NULL)
-		rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(target)));
-	else
-		rv = makeRangeVar(NULL, mm_name_table(collection, naming), -1);
-	if (rv->catalogname != NULL &&
-		strcmp(rv->catalogname, get_database_name(MyDatabaseId)) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the target must be in this database: \"%s\"",
-						target)));
-	result.schema_oid = RangeVarGetCreationNamespace(rv);
-	result.schema = get_namespace_name(result.schema_oid);
-	result.table = pstrdup(rv->relname);
-	lock_target(&result);
-	result.existing = get_relname_relid(result.table, result.schema_oid);
-	if (OidIsValid(result.existing))
-		check_existing(&result, if_exists);
-	if (!OidIsValid(result.existing) || strcmp(if_exists, "replace") == 0)
-		check_may_create(&result);
-	return result;
-}
-
-/* ---------------------------------------------------------------------
- * Create
- * ---------------------------------------------------------------------
- */
-
-/* Lineage stays behind as comments, also when the extension is gone. */
-static void
-comment_columns(const char *name, const MmContract *contract)
-{
-	ListCell   *lc;
-
-	foreach(lc, contract->fields)
-	{
-		MmField    *field = lfirst(lc);
-		char	   *text = psprintf("MongoDB: %s %s (%s)",
-									contract->namespace, field->path,
-									field->bson_types);
-
-		mm_sql_run(psprintf("COMMENT ON COLUMN %s.%s IS %s", name,
-						 quote_identifier(field->column),
-						 quote_literal_cstr(text)));
-	}
-}
-
-static char *
-create_table_sql(const char *name, const MmContract *contract,
-				 const char *tablespace)
-{
-	StringInfoData sql;
-	ListCell   *lc;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE TABLE %s (", name);
-	foreach(lc, contract->fields)
-	{
-		MmField    *field = lfirst(lc);
-
-		appendStringInfo(&sql, "%s %s%s, ", quote_identifier(field->column),
-						 field->type, field->not_null ? " NOT NULL" : "");
-	}
-	appendStringInfo(&sql, "%s jsonb)",
-					 quote_identifier(contract->extra_column));
-	if (tablespace != NULL)
-		appendStringInfo(&sql, " TABLESPACE %s",
-						 quote_identifier(tablespace));
-	return sql.data;
-}
-
-static void
-create_table(const MmTarget *target, const char *tablespace,
-			 MmJobTable *table)
-{
-	char	   *name = quote_qualified_identifier(target->schema,
-												  target->table);
-	MmField    *key = linitial(table->contract->fields);
-
-	table->contract->extra_column = "_extra";
-	table->contract->key_column = key->column;
-	mm_sql_run(create_table_sql(name, table->contract, tablespace));
-	comment_columns(name, table->contract);
-	table->relid = get_relname_relid(target->table, target->schema_oid);
-	table->created = true;
-	table->fresh = true;
-}
 
 /* ---------------------------------------------------------------------
  * Adapt to a table that exists
  * ---------------------------------------------------------------------
  */
-
-/* Type of a contract's column, whose text may end in a COLLATE clause. */
-static Oid
-field_type(const MmField *field)
-{
-	char	   *type = pstrdup(field->type);
-	char	   *collate = strstr(type, " COLLATE ");
-
-	if (collate != NULL)
-		*collate = '\0';
-	return DatumGetObjectId(DirectFunctionCall1(to_regtype,
-												CStringGetTextDatum(type)));
-}
 
 /*
  * Gives a field the type of the table's column, or says what is wrong
@@ -211,8 +105,9 @@ static void
 adapt_field(Relation rel, MmField *field, StringInfo misfit)
 {
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), field->column);
+	MmSqlType	wanted = mm_type_parse(field->type);
 	Form_pg_attribute att;
-	Oid			type = field_type(field);
+	char	   *have;
 
 	if (attnum <= 0)
 	{
@@ -221,31 +116,48 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 		return;
 	}
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	if (att->attgenerated != '\0' || att->atttypmod != -1 ||
-		!mm_type_is_fillable(att->atttypid) ||
-		!mm_type_can_hold(att->atttypid, type))
+	have = format_type_with_typemod(att->atttypid, att->atttypmod);
+	if (att->attgenerated != '\0' ||
+		!mm_type_is_fillable(att->atttypid, att->atttypmod) ||
+		!mm_type_can_hold(att->atttypid, att->atttypmod, wanted.typid,
+						  wanted.typmod))
 		appendStringInfo(misfit, "%sColumn \"%s\" is %s%s, the mapping says %s.",
 						 misfit->len ? " " : "", field->column,
-						 att->attgenerated ? "generated, " : "",
-						 format_type_with_typemod(att->atttypid,
-												  att->atttypmod),
-						 format_type_be(type));
-	field->type = format_type_be(att->atttypid);
+						 att->attgenerated ? "generated, " : "", have,
+						 format_type_with_typemod(wanted.typid,
+												  wanted.typmod));
+	field->type = have;
 	field->not_null = field->not_null || att->attnotnull;
 }
 
 static bool
-has_extra_column(Relation rel)
+has_extra_column(Relation rel, const char *name)
 {
-	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), "_extra");
+	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), name);
 
 	return attnum > 0 &&
 		TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid == JSONBOID;
 }
 
+/* Message 15. */
 static void
-adapt_to_table(const MmTarget *target, MmJobTable *table)
+raise_misfit(const MmTarget *target, const MmCall *call, const char *misfit)
 {
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("table \"%s.%s\" does not fit the mapping",
+					target->schema, target->table),
+			 errdetail_internal("%s", misfit),
+			 errhint("See SELECT * FROM migrate_ddl(%s, %s) for what is expected.",
+					 mm_source_is_uri(call->source) ? "..." :
+					 quote_literal_cstr(call->source),
+					 quote_literal_cstr(call->collection))));
+}
+
+static void
+adapt_to_table(const MmTarget *target, const MmCall *call)
+{
+	MmContract *contract = call->contract;
 	Relation	rel = table_open(target->existing, AccessShareLock);
 	const char *refusal = mm_sink_heap_refusal(rel);
 	StringInfoData misfit;
@@ -259,18 +171,28 @@ adapt_to_table(const MmTarget *target, MmJobTable *table)
 				 errdetail_internal("%s", refusal),
 				 errhint("Name another target, and move the rows with INSERT ... SELECT.")));
 	initStringInfo(&misfit);
-	foreach(lc, table->contract->fields)
-		adapt_field(rel, lfirst(lc), &misfit);
+	foreach(lc, contract->fields)
+	{
+		MmField    *field = lfirst(lc);
+
+		if (field->column != NULL)
+			adapt_field(rel, field, &misfit);
+	}
 	if (misfit.len > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("table \"%s.%s\" does not fit the mapping",
-						target->schema, target->table),
-				 errdetail_internal("%s", misfit.data),
-				 errhint("See SELECT * FROM migrate_infer_schema(...) for what is expected.")));
-	table->contract->extra_column = has_extra_column(rel) ? "_extra" : NULL;
+		raise_misfit(target, call, misfit.data);
+	if (contract->extra_column != NULL &&
+		!has_extra_column(rel, contract->extra_column))
+		contract->extra_column = NULL;
+	if (contract->extra == MM_EXTRA_ADD_COLUMN &&
+		!object_ownercheck_compat(target->existing, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, target->table);
 	table_close(rel, NoLock);
 }
+
+/* ---------------------------------------------------------------------
+ * What becomes of it
+ * ---------------------------------------------------------------------
+ */
 
 static void
 check_may_load(const MmTarget *target, AclMode mode)
@@ -281,34 +203,84 @@ check_may_load(const MmTarget *target, AclMode mode)
 		aclcheck_error(acl, OBJECT_TABLE, target->table);
 }
 
-void
-mm_target_prepare(const MmTarget *target, const char *if_exists,
-				  const char *tablespace, List *fields, MmJobTable *table)
+/* The name given, else one made from the collection's. */
+static RangeVar *
+target_name(const MmCall *call)
 {
-	char	   *name = quote_qualified_identifier(target->schema,
-												  target->table);
-	bool		exists = OidIsValid(target->existing);
-	int			guc_level = NewGUCNestLevel();
+	RangeVar   *rv;
 
-	RestrictSearchPath_compat();
-	table->target_schema = target->schema;
-	table->target_table = target->table;
-	table->contract->target = name;
-	table->contract->fields = fields;
-	if (exists && strcmp(if_exists, "replace") == 0)
-		mm_sql_run(psprintf("DROP TABLE %s", name));
-	if (!exists || strcmp(if_exists, "replace") == 0)
-		create_table(target, tablespace, table);
+	if (call->target != NULL)
+		rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(call->target)));
+	else
+		rv = makeRangeVar(NULL, mm_name_table(call->input.collection->name,
+											  call->options.naming), -1);
+	if (rv->catalogname != NULL &&
+		strcmp(rv->catalogname, get_database_name(MyDatabaseId)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the target must be in this database: \"%s\"",
+						call->target)));
+	return rv;
+}
+
+MmTarget
+mm_target_name(const MmCall *call)
+{
+	RangeVar   *rv = target_name(call);
+	MmTarget	result = {0};
+
+	result.schema_oid = RangeVarGetCreationNamespace(rv);
+	result.schema = get_namespace_name(result.schema_oid);
+	result.table = pstrdup(rv->relname);
+	result.name = quote_qualified_identifier(result.schema, result.table);
+	result.sink = "heap";
+	result.sink_reason = "plain table without triggers, rules or row security";
+	return result;
+}
+
+MmTarget
+mm_target_find(const MmCall *call, bool lock)
+{
+	MmTarget	result = mm_target_name(call);
+	bool		replace = strcmp(call->if_exists, "replace") == 0;
+
+	if (lock)
+		lock_target(&result);
+	result.existing = get_relname_relid(result.table, result.schema_oid);
+	if (OidIsValid(result.existing))
+		check_existing(&result, call->if_exists);
+	result.created = !OidIsValid(result.existing) || replace;
+	result.fresh = result.created ||
+		strcmp(call->if_exists, "truncate") == 0;
+	if (result.created)
+		check_may_create(&result);
 	else
 	{
-		check_may_load(target, ACL_INSERT);
-		adapt_to_table(target, table);
-		table->relid = target->existing;
-		if (strcmp(if_exists, "truncate") == 0)
-		{
-			mm_sql_run(psprintf("TRUNCATE %s", name));
-			table->fresh = true;
-		}
+		check_may_load(&result, ACL_INSERT);
+		adapt_to_table(&result, call);
+	}
+	call->contract->target = result.name;
+	return result;
+}
+
+Oid
+mm_target_prepare(const MmTarget *target, const MmCall *call)
+{
+	Oid			relid = target->existing;
+	int			guc_level = NewGUCNestLevel();
+	ListCell   *lc;
+
+	RestrictSearchPath_compat();
+	if (OidIsValid(target->existing) && target->created)
+		mm_sql_run(psprintf("DROP TABLE %s", target->name));
+	else if (target->fresh && !target->created)
+		mm_sql_run(psprintf("TRUNCATE %s", target->name));
+	if (target->created)
+	{
+		foreach(lc, mm_ddl_table(target, call))
+			mm_sql_run(lfirst(lc));
+		relid = get_relname_relid(target->table, target->schema_oid);
 	}
 	AtEOXact_GUC(true, guc_level);
+	return relid;
 }

@@ -10,9 +10,17 @@
  *	  infer.c    documents -> what was seen under each path
  *	  merge.c    what was seen -> column types
  *	  names.c    path -> column name
- *	  contract.c contract <-> jsonb
- *	  plan.c     contract + tuple descriptor -> column plan; document -> row
+ *	  words.c    the words of contracts and options
+ *	  contract.c contract -> jsonb
+ *	  parse.c    jsonb -> contract, checked
+ *	  types.c    SQL type text -> type, and what it can hold
+ *	  plan.c     contract + tuple descriptor -> column plan
+ *	  row.c      document -> row, under a plan
+ *	  settle.c   what becomes of values that are in no column
+ *	  reject.c   why a document is rejected
+ *	  tally.c    what became of the values of each field
  *	  value.c    one BSON value -> one Datum
+ *	  input.c    text -> Datum: what a string becomes in a typed column
  *	  extended.c BSON value -> Extended JSON, over a writer
  *	  json.c     the writer of text, and the text form of scalars
  *	  jsonb.c    the writer of jsonb
@@ -38,8 +46,18 @@ typedef enum MmOnError
 	MM_ON_ERROR_EXTRA,			/* kept in _extra, the column is NULL */
 	MM_ON_ERROR_REJECT,			/* the document is rejected */
 	MM_ON_ERROR_SET_NULL,		/* the value is dropped, and counted */
+	MM_ON_ERROR_SET_DEFAULT,	/* same, the column gets its default */
 	MM_ON_ERROR_STOP			/* the job fails */
 } MmOnError;
+
+/* What happens to fields without a column. */
+typedef enum MmExtraPolicy
+{
+	MM_EXTRA_COLUMN,			/* kept in _extra */
+	MM_EXTRA_IGNORE,			/* dropped, and counted */
+	MM_EXTRA_REJECT,			/* the document is rejected */
+	MM_EXTRA_ADD_COLUMN			/* the table gets a column */
+} MmExtraPolicy;
 
 /* What happens to NUL and invalid UTF-8 in strings. */
 typedef enum MmInvalidText
@@ -56,44 +74,105 @@ typedef enum MmNaming
 	MM_NAMING_PRESERVE
 } MmNaming;
 
-/* One field of the contract: a top-level name of the document -> a column. */
+/* Forms of JSON; INTERFACE.md section 7, "Inside jsonb". */
+typedef enum MmJsonForm
+{
+	MM_JSON_SIMPLE,
+	MM_JSON_RELAXED,
+	MM_JSON_CANONICAL
+} MmJsonForm;
+
+/* Byte order of binary subtype 3, which depends on the driver that wrote it. */
+typedef enum MmUuidForm
+{
+	MM_UUID_NONE,				/* no UUID, just bytes */
+	MM_UUID_STANDARD,
+	MM_UUID_JAVA,
+	MM_UUID_CSHARP,
+	MM_UUID_PYTHON
+} MmUuidForm;
+
+/* ---- the contract ---- */
+
+typedef enum MmFieldKind
+{
+	MM_FIELD_COLUMN,			/* path -> column */
+	MM_FIELD_IGNORE,			/* path -> nothing, on purpose */
+	MM_FIELD_EXTRA,				/* path -> _extra, on purpose */
+	MM_FIELD_DOCUMENT			/* the whole document -> column */
+} MmFieldKind;
+
+#define MM_INHERIT (-1)			/* the contract's own policy */
+
 typedef struct MmField
 {
-	char	   *path;			/* as the contract writes it (quoted parts) */
-	char	   *key;			/* the name itself, unquoted */
-	char	   *column;
+	MmFieldKind kind;
+	char	   *path;			/* as the contract writes it (quoted parts);
+								 * NULL for a document */
+	List	   *parts;			/* of char *: the names in it, unquoted */
+	char	   *column;			/* column and document only, like the rest */
 	char	   *type;			/* SQL type text, "text COLLATE \"C\"" */
-	bool		canonical;		/* canonical Extended JSON of the value: _id
-								 * of several types, or of documents */
+	int			format;			/* MmJsonForm, or MM_INHERIT; a text column
+								 * with one holds JSON text of any value */
 	bool		not_null;
-	char	   *bson_types;		/* "string 99.9%, int 0.1%", for the column
-								 * comment; not part of the jsonb */
+	int			on_error;		/* MmOnError, or MM_INHERIT */
+	char	   *default_text;	/* in the type's text form, or NULL */
+	char	   *bson_types;		/* "string 99.9%, int 0.1%", or NULL */
 } MmField;
 
 typedef struct MmContract
 {
 	char	   *namespace;		/* shop.orders */
+	char	   *filter;			/* Extended JSON, or NULL */
 	char	   *target;			/* public.orders, quoted where needed */
-	char	   *key_column;		/* primary key, or NULL */
+	bool		key_given;		/* by the jsonb that it was read from */
+	List	   *key_columns;	/* of char *: primary key; NIL: none */
 	MmOnError	on_error;
-	MmInvalidText invalid_text;
+	MmExtraPolicy extra;
 	char	   *extra_column;	/* "_extra", or NULL: the target has none, and
 								 * what would go there rejects the document */
+	MmInvalidText invalid_text;
+	MmJsonForm	json_form;
+	MmUuidForm	uuid;
 	List	   *fields;			/* of MmField * */
 } MmContract;
 
 extern Jsonb *mm_contract_to_jsonb(const MmContract *contract);
+/*
+ * Raises 22023 (unknown key, wrong kind of value, path or column twice),
+ * 0A000 (children, expressions); each names the place.
+ */
 extern MmContract *mm_contract_from_jsonb(Jsonb *jsonb);
+/* Does a value that does not fit ever go to _extra? */
+extern bool mm_contract_needs_extra(const MmContract *contract);
 
+/* words.c: the words of contracts and options. */
 extern bool mm_on_error_parse(const char *name, MmOnError *result);
 extern const char *mm_on_error_name(MmOnError value);
+extern bool mm_extra_parse(const char *name, MmExtraPolicy *result);
+extern const char *mm_extra_name(MmExtraPolicy value);
 extern bool mm_invalid_text_parse(const char *name, MmInvalidText *result);
 extern const char *mm_invalid_text_name(MmInvalidText value);
 extern bool mm_naming_parse(const char *name, MmNaming *result);
+extern const char *mm_naming_name(MmNaming value);
+extern bool mm_json_form_parse(const char *name, MmJsonForm *result);
+extern const char *mm_json_form_name(MmJsonForm value);
+extern bool mm_uuid_form_parse(const char *name, MmUuidForm *result);
+extern const char *mm_uuid_form_name(MmUuidForm value);
 
 /* ---- inference ---- */
 
 typedef struct MmInfer MmInfer;
+
+typedef struct MmInferOptions
+{
+	MmNaming	naming;
+	int			flatten_depth;	/* 1: no embedded document becomes columns */
+	bool		native_arrays;
+	bool		object_id_bytea;
+	MmUuidForm	uuid;
+	bool		document;		/* _id and doc only */
+} MmInferOptions;
 
 /* One line of migrate_infer_schema(). */
 typedef struct MmInferField
@@ -105,7 +184,7 @@ typedef struct MmInferField
 } MmInferField;
 
 /* Everything lives in the context that is current at mm_infer_begin(). */
-extern MmInfer *mm_infer_begin(MmNaming naming);
+extern MmInfer *mm_infer_begin(const MmInferOptions *options);
 /* false: the bytes are no valid document (it was not counted). */
 extern bool mm_infer_document(MmInfer *infer, const uint8 *doc, uint32 len);
 extern int64 mm_infer_documents(const MmInfer *infer);
@@ -132,33 +211,62 @@ typedef struct MmReject
 	char	   *bson_type;		/* or NULL */
 	char	   *column;			/* or NULL */
 	char	   *column_type;	/* or NULL */
+	List	   *new_fields;		/* of MmField *: extra = add_column, and the
+								 * table has no column for these yet; then
+								 * nothing else is set */
 } MmReject;
 
 /*
  * Column plan for a contract and a table: looks up the columns by name.
  * Raises 42703 / 42804 if a column is missing or of a type that convert
- * cannot fill.  Lives in the current context.  Needs a transaction.
+ * cannot fill.  careful: the caller's transaction may be used for savepoints,
+ * in which input functions run that can only raise (PostgreSQL 15).  Lives in
+ * the current context.  Needs a transaction.
  */
-extern MmPlan *mm_plan_create(const MmContract *contract, TupleDesc desc);
+extern MmPlan *mm_plan_create(const MmContract *contract, TupleDesc desc,
+							  bool careful);
 
 /*
  * Converts one document.  values and isnull have an element per attribute of
  * the tuple descriptor; only those that the contract names are written.
  * *diverted += values kept in _extra because they did not fit, or dropped by
- * set_null (fields that have no column do not count).  Datums live in the
- * current context and do not point into doc.  Returns false and fills
- * *reject when the document cannot be stored.
+ * set_null or set_default (fields that have no column do not count).  Datums
+ * live in the current context and do not point into doc.  Returns false and
+ * fills *reject when the document cannot be stored.
  */
 extern bool mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len,
 							Datum *values, bool *isnull, int64 *diverted,
 							MmReject *reject);
 
+/*
+ * What became of the values so far; fields in the order of the contract.
+ * Only documents count that could be stored, for conflicts the others, too.
+ */
+extern struct MmTally *mm_plan_tally(MmPlan *plan);
+
 /* attribute numbers that the contract fills (sorted, without duplicates) */
 extern List *mm_plan_attnums(const MmPlan *plan);
 
-/* true if a column of this type can take what "type" was inferred for */
-extern bool mm_type_is_fillable(Oid typid);
-extern bool mm_type_can_hold(Oid have, Oid inferred);
+/* ---- types of columns ---- */
+
+/*
+ * types.c: a type as SQL writes it, with its collation.  Raises 42704 when
+ * there is none.  Needs a transaction.
+ */
+typedef struct MmSqlType
+{
+	Oid			typid;
+	int32		typmod;
+	Oid			collation;		/* named by COLLATE, else InvalidOid */
+	char	   *text;			/* with schemas that search_path cannot change */
+} MmSqlType;
+
+extern MmSqlType mm_type_parse(const char *text);
+/* true if convert can fill such a column */
+extern bool mm_type_is_fillable(Oid typid, int32 typmod);
+/* true if a column "have" can take what "wanted" was meant for */
+extern bool mm_type_can_hold(Oid have, int32 have_typmod, Oid wanted,
+							 int32 wanted_typmod);
 
 /* ---- text of values and documents ---- */
 

@@ -10,20 +10,15 @@
 
 #include "postgres.h"
 
+#include "convert/convert.h"
 #include "convert/text.h"
 #include "convert/walk.h"
-
-typedef enum MmJsonForm
-{
-	MM_JSON_SIMPLE,
-	MM_JSON_RELAXED,
-	MM_JSON_CANONICAL
-} MmJsonForm;
 
 /*
  * What a writer does with each piece; it embeds the struct as its first
  * member.  key and string take bytes as BSON has them: false means that they
  * are no text and that the writer does not repair them; then fault is set.
+ * document, if there is one, takes documents and arrays whole.
  */
 typedef struct MmWriter MmWriter;
 
@@ -38,6 +33,7 @@ typedef struct MmWriterOps
 	void		(*decimal) (MmWriter *writer, const char *digits);	/* same */
 	void		(*boolean) (MmWriter *writer, bool v);
 	void		(*null) (MmWriter *writer);
+	bool		(*document) (MmWriter *writer, const MmValue *value);
 } MmWriterOps;
 
 struct MmWriter
@@ -46,10 +42,11 @@ struct MmWriter
 	MmJsonForm	form;
 	MmInvalidText invalid_text;
 	MmTextFailure failure;		/* once something returned false */
+	bool		altered;		/* invalid_text changed a text */
 };
 
 extern bool mm_extended_write(MmWriter *writer, const MmValue *value);
-extern bool mm_extended_write_members(MmWriter *writer, const MmValue *values,
-									  int n);
+extern bool mm_extended_fail_below(MmTextFailure *failure, const char *key,
+								   uint32 len);
 
 #endif							/* MM_EXTENDED_H */

@@ -18,6 +18,7 @@
 
 #include "convert/form.h"
 #include "convert/json.h"
+#include "convert/value.h"
 
 #define EXCERPT_LEN 100			/* bytes of a value in a message */
 
@@ -147,6 +148,7 @@ string(MmWriter *writer, const char *s, uint32 len)
 			return false;
 		}
 		s = repair(s, len, writer->invalid_text, &len);
+		writer->altered = true;
 	}
 	separate(w);
 	append_quoted(w->out, s, len);
@@ -215,17 +217,18 @@ static const MmWriterOps json_ops = {
 	.null = null
 };
 
-/* False with *failure when a text in it was refused. */
+/* False with *outcome when a text in it was refused. */
 bool
 mm_json_append(StringInfo out, const MmValue *value, MmJsonForm form,
-			   MmInvalidText invalid_text, MmTextFailure *failure)
+			   MmInvalidText invalid_text, MmOutcome *outcome)
 {
 	JsonWriter	w = {{&json_ops, form, invalid_text}, out};
+	bool		done = mm_extended_write(&w.writer, value);
 
-	if (mm_extended_write(&w.writer, value))
-		return true;
-	*failure = w.writer.failure;
-	return false;
+	outcome->altered |= w.writer.altered;
+	if (!done)
+		outcome->failure = w.writer.failure;
+	return done;
 }
 
 /* ---------------------------------------------------------------------
@@ -236,17 +239,20 @@ mm_json_append(StringInfo out, const MmValue *value, MmJsonForm form,
 /* A piece that must become text as it is, without \u0000 for NUL. */
 static bool
 append_raw(StringInfo out, const MmValue *value, const char *s, uint32 len,
-		   MmInvalidText invalid_text, MmTextFailure *failure)
+		   MmInvalidText invalid_text, MmOutcome *outcome)
 {
 	MmTextFault fault = mm_text_check(s, len);
 
 	if (fault == MM_TEXT_GOOD)
 		appendBinaryStringInfo(out, s, len);
 	else if (invalid_text != MM_INVALID_TEXT_REJECT)
+	{
 		mm_text_append_repaired(out, s, len, invalid_text);
+		outcome->altered = true;
+	}
 	else
 	{
-		*failure = (MmTextFailure) {fault, value->type};
+		outcome->failure = (MmTextFailure) {fault, value->type};
 		return false;
 	}
 	return true;
@@ -254,21 +260,22 @@ append_raw(StringInfo out, const MmValue *value, const char *s, uint32 len,
 
 static bool
 append_regex(StringInfo out, const MmValue *value, MmInvalidText invalid_text,
-			 MmTextFailure *failure)
+			 MmOutcome *outcome)
 {
 	const char *pattern = (const char *) value->data;
 	char	   *text = psprintf("/%s/%s", pattern, pattern + value->len + 1);
 
-	return append_raw(out, value, text, strlen(text), invalid_text, failure);
+	return append_raw(out, value, text, strlen(text), invalid_text, outcome);
 }
 
 static void
-append_binary(StringInfo out, const MmValue *value)
+append_binary(StringInfo out, const MmValue *value, MmUuidForm form)
 {
+	uint8		uuid[MM_UUID_LEN];
 	char		buffer[MM_FORM_UUID];
 
-	appendStringInfoString(out, mm_walk_is_uuid(value) ?
-						   mm_form_uuid(value->data, buffer) :
+	appendStringInfoString(out, mm_value_is_uuid(value, form, uuid) ?
+						   mm_form_uuid(uuid, buffer) :
 						   mm_form_base64(value->data, value->len));
 }
 
@@ -283,12 +290,13 @@ is_plain_date(const MmValue *value)
 
 /*
  * The form of a text column (INTERFACE.md section 13): plain text where there
- * is one, else relaxed Extended JSON.  False with *failure when a text in it
+ * is one, else relaxed Extended JSON.  False with *outcome when a text in it
  * was refused.
  */
 bool
 mm_json_append_text(StringInfo out, const MmValue *value,
-					MmInvalidText invalid_text, MmTextFailure *failure)
+					MmUuidForm uuid, MmInvalidText invalid_text,
+					MmOutcome *outcome)
 {
 	char		buffer[MM_FORM_DECIMAL];
 	int64		ms;
@@ -299,9 +307,9 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 		case MM_BSON_CODE:
 		case MM_BSON_SYMBOL:
 			return append_raw(out, value, (const char *) value->data,
-							  value->len, invalid_text, failure);
+							  value->len, invalid_text, outcome);
 		case MM_BSON_REGEX:
-			return append_regex(out, value, invalid_text, failure);
+			return append_regex(out, value, invalid_text, outcome);
 		case MM_BSON_OBJECT_ID:
 			appendStringInfoString(out,
 								   mm_form_object_id(value->data, buffer));
@@ -315,7 +323,7 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 			appendStringInfoString(out, mm_form_decimal(value->data, buffer));
 			return true;
 		case MM_BSON_BINARY:
-			append_binary(out, value);
+			append_binary(out, value, uuid);
 			return true;
 		case MM_BSON_DATE:
 			if (!is_plain_date(value))
@@ -327,7 +335,7 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 		default:
 			break;
 	}
-	return mm_json_append(out, value, MM_JSON_RELAXED, invalid_text, failure);
+	return mm_json_append(out, value, MM_JSON_RELAXED, invalid_text, outcome);
 }
 
 /* ---------------------------------------------------------------------
@@ -339,12 +347,12 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 static char *
 tolerant_json(const MmValue *value, MmJsonForm form)
 {
-	MmTextFailure failure;
+	MmOutcome	outcome = {0};
 	StringInfoData out;
 
 	initStringInfo(&out);
 	(void) mm_json_append(&out, value, form, MM_INVALID_TEXT_REPLACE,
-						  &failure);
+						  &outcome);
 	return out.data;
 }
 
@@ -394,7 +402,7 @@ mm_json_id_for_message(const uint8 *doc, uint32 len)
 void
 mm_json_id_for_display(const uint8 *doc, uint32 len, char *buffer, size_t n)
 {
-	MmTextFailure failure;
+	MmOutcome	outcome = {0};
 	StringInfoData out;
 	MmValue		id;
 
@@ -407,7 +415,8 @@ mm_json_id_for_display(const uint8 *doc, uint32 len, char *buffer, size_t n)
 		return;
 	}
 	initStringInfo(&out);
-	(void) mm_json_append_text(&out, &id, MM_INVALID_TEXT_REPLACE, &failure);
+	(void) mm_json_append_text(&out, &id, MM_UUID_NONE,
+							   MM_INVALID_TEXT_REPLACE, &outcome);
 	out.len = pg_encoding_mbcliplen(PG_UTF8, out.data, out.len, n - 1);
 	memcpy(buffer, out.data, out.len);
 	buffer[out.len] = '\0';

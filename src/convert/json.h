@@ -16,10 +16,10 @@
 
 extern bool mm_json_append(StringInfo out, const MmValue *value,
 						   MmJsonForm form, MmInvalidText invalid_text,
-						   MmTextFailure *failure);
+						   MmOutcome *outcome);
 extern bool mm_json_append_text(StringInfo out, const MmValue *value,
-								MmInvalidText invalid_text,
-								MmTextFailure *failure);
+								MmUuidForm uuid, MmInvalidText invalid_text,
+								MmOutcome *outcome);
 extern char *mm_json_excerpt(const MmValue *value);
 
 #endif							/* MM_JSON_H */

@@ -16,6 +16,7 @@
 #include "port/pg_bitutils.h"
 
 #include "convert/merge.h"
+#include "convert/value.h"
 
 #define TEXT_C "text COLLATE \"C\""
 
@@ -33,13 +34,14 @@
 				  BIT(MM_BSON_CODE_WITH_SCOPE) | BIT(MM_BSON_DB_POINTER))
 
 int
-mm_merge_class(const MmValue *value)
+mm_merge_class(const MmValue *value, MmUuidForm uuid)
 {
 	if (value->type == MM_BSON_MIN_KEY)
 		return MM_CLASS_MIN_KEY;
 	if (value->type == MM_BSON_MAX_KEY)
 		return MM_CLASS_MAX_KEY;
-	return mm_walk_is_uuid(value) ? MM_CLASS_UUID : value->type;
+	return mm_value_is_uuid(value, uuid, NULL) ?
+		MM_CLASS_UUID : value->type;
 }
 
 static const char *
@@ -193,13 +195,14 @@ number_type(uint32 classes)
 	return "double precision";
 }
 
+/* The type of a field whose values are of one class. */
 static char *
-single_type(int class)
+single_type(int class, const MmInferOptions *options)
 {
 	switch (class)
 	{
 		case MM_BSON_OBJECT_ID:
-			return TEXT_C;
+			return options->object_id_bytea ? "bytea" : TEXT_C;
 		case MM_BSON_STRING:
 		case MM_BSON_SYMBOL:
 		case MM_BSON_CODE:
@@ -207,8 +210,48 @@ single_type(int class)
 			return "text";
 		case MM_BSON_BOOL:
 			return "boolean";
+		case MM_BSON_TIMESTAMP:
+			return "timestamptz";
 		default:
 			return "jsonb";
+	}
+}
+
+/*
+ * The type of arrays whose elements, nulls aside, are of one scalar type;
+ * NULL when they are not.  The width of an integer is no type.
+ */
+static char *
+array_type(uint32 elements, const MmInferOptions *options)
+{
+	elements &= ~NULLS;
+	if (!options->native_arrays || elements == 0)
+		return NULL;
+	if ((elements & ~WHOLE) == 0)
+		return "bigint[]";
+	if (pg_popcount32(elements) != 1)
+		return NULL;
+	switch (pg_rightmost_one_pos32(elements))
+	{
+		case MM_BSON_STRING:
+			return "text[]";
+		case MM_BSON_OBJECT_ID:
+			return options->object_id_bytea ? "bytea[]" :
+				"text[] COLLATE \"C\"";
+		case MM_BSON_DOUBLE:
+			return "double precision[]";
+		case MM_BSON_DECIMAL:
+			return "numeric[]";
+		case MM_BSON_BOOL:
+			return "boolean[]";
+		case MM_BSON_DATE:
+			return "timestamptz[]";
+		case MM_CLASS_UUID:
+			return "uuid[]";
+		case MM_BSON_BINARY:
+			return "bytea[]";
+		default:
+			return NULL;
 	}
 }
 
@@ -222,8 +265,10 @@ is_mostly_text(const MmSeen *seen, uint32 classes, int64 total)
 
 static char *
 merge_types(const MmSeen *seen, uint32 classes, int64 total,
-			MmInferField *result)
+			const MmInferOptions *options, MmInferField *result)
 {
+	char	   *array;
+
 	if (classes == 0)
 	{
 		add_note(result, "only null seen");
@@ -241,8 +286,11 @@ merge_types(const MmSeen *seen, uint32 classes, int64 total,
 		return "uuid";
 	if ((classes & ~BINARIES) == 0)
 		return "bytea";
+	if (classes == BIT(MM_BSON_ARRAY) &&
+		(array = array_type(seen->elements, options)) != NULL)
+		return array;
 	if (pg_popcount32(classes) == 1)
-		return single_type(pg_rightmost_one_pos32(classes));
+		return single_type(pg_rightmost_one_pos32(classes), options);
 	if (is_mostly_text(seen, classes, total))
 	{
 		add_note(result, psprintf("%s values become text",
@@ -257,26 +305,73 @@ merge_types(const MmSeen *seen, uint32 classes, int64 total,
 static void
 note_elements(const MmSeen *seen, MmInferField *result)
 {
+	char	   *numbers;
+
 	if (seen->counts[MM_BSON_ARRAY] == 0)
 		return;
 	if (seen->min_elements == seen->max_elements)
-		add_note(result, psprintf("%u elements", seen->max_elements));
+		numbers = psprintf("%u elements", seen->max_elements);
 	else
-		add_note(result, psprintf("%u-%u elements", seen->min_elements,
-								  seen->max_elements));
+		numbers = psprintf("%u-%u elements", seen->min_elements,
+						   seen->max_elements);
+	add_note(result, numbers);
+}
+
+/* So few that it might be an enum. */
+static void
+note_distinct(const MmSeen *seen, MmInferField *result)
+{
+	int64		strings = seen->counts[MM_BSON_STRING];
+
+	if (seen->ndistinct > 0 && seen->ndistinct <= MM_DISTINCT &&
+		strings >= 10 * seen->ndistinct)
+		add_note(result, psprintf(seen->ndistinct == 1 ?
+								  "%d distinct value" : "%d distinct values",
+								  seen->ndistinct));
+}
+
+/* What a person should know before these become a column. */
+static void
+note_hazards(const MmSeen *seen, const MmInferOptions *options,
+			 MmInferField *result)
+{
+	if (seen->counts[MM_BSON_TIMESTAMP] > 0 &&
+		strcmp(result->field.type, "timestamptz") == 0)
+		add_note(result, "the order of timestamps within a second is lost");
+	if (seen->old_uuids && options->uuid == MM_UUID_NONE)
+		add_note(result, "old UUIDs: name their uuid_representation");
+	if (seen->counts[MM_BSON_BINARY] > 0 && seen->subtype == 6)
+		add_note(result, "encrypted");
+	if (seen->counts[MM_BSON_BINARY] > 0 && seen->subtype == 9)
+		add_note(result, "vectors");
+}
+
+/* Nothing but embedded documents, nulls and rare others aside? */
+bool
+mm_merge_is_object(const MmSeen *seen)
+{
+	int64		total;
+	uint32		classes = seen_classes(seen, &total);
+
+	return (classes & ~rare_classes(seen, classes, total)) ==
+		BIT(MM_BSON_OBJECT);
 }
 
 /* Type, types seen and note of a field other than _id. */
 void
-mm_merge_field(const MmSeen *seen, MmInferField *result)
+mm_merge_field(const MmSeen *seen, const MmInferOptions *options,
+			   MmInferField *result)
 {
 	int64		total;
 	uint32		classes = seen_classes(seen, &total);
 	uint32		rare = rare_classes(seen, classes, total);
 
 	result->field.bson_types = describe_types(seen, classes, total);
-	result->field.type = merge_types(seen, classes & ~rare, total, result);
+	result->field.type = merge_types(seen, classes & ~rare, total, options,
+									 result);
 	note_elements(seen, result);
+	note_distinct(seen, result);
+	note_hazards(seen, options, result);
 	if (rare != 0)
 		add_note(result, psprintf("does not widen for %s, under 0.1%%",
 								  list_classes(rare)));
@@ -311,7 +406,7 @@ add_end(uint32 classes, uint8 type)
 
 	if (type == 0)
 		return classes;
-	class = BIT(mm_merge_class(&value));
+	class = BIT(mm_merge_class(&value, MM_UUID_NONE));
 	return class == BIT(MM_BSON_BINARY) && (classes & BINARIES) ?
 		classes : classes | class;
 }
@@ -321,7 +416,7 @@ add_end(uint32 classes, uint8 type)
  * if there is none.
  */
 static char *
-id_type(const MmSeen *seen, uint32 classes)
+id_type(const MmSeen *seen, uint32 classes, const MmInferOptions *options)
 {
 	int			class;
 
@@ -339,7 +434,7 @@ id_type(const MmSeen *seen, uint32 classes)
 		case MM_BSON_OBJECT_ID:
 		case MM_BSON_BOOL:
 		case MM_BSON_OBJECT:
-			return single_type(class);
+			return single_type(class, options);
 		case MM_BSON_DATE:
 			return "timestamptz";
 		case MM_CLASS_UUID:
@@ -354,7 +449,8 @@ id_type(const MmSeen *seen, uint32 classes)
 
 /* The same for _id; first and last: BSON types, 0 when unknown. */
 void
-mm_merge_id(const MmSeen *seen, uint8 first, uint8 last, MmInferField *result)
+mm_merge_id(const MmSeen *seen, const MmInferOptions *options, uint8 first,
+			uint8 last, MmInferField *result)
 {
 	int64		total;
 	uint32		classes = seen_classes(seen, &total);
@@ -365,15 +461,16 @@ mm_merge_id(const MmSeen *seen, uint8 first, uint8 last, MmInferField *result)
 		classes |= BIT(MM_BSON_NULL);
 	if (seen->documents > 0)
 		classes = add_end(add_end(classes, first), last);
-	type = id_type(seen, classes);
+	type = id_type(seen, classes, options);
 	if (type == NULL)
 	{
 		result->field.type = TEXT_C;
-		result->field.canonical = true;
+		result->field.format = MM_JSON_CANONICAL;
 		if (classes != 0)
 			add_note(result, "kept as canonical Extended JSON");
 		return;
 	}
 	result->field.type = type;
-	result->field.canonical = classes == BIT(MM_BSON_OBJECT);
+	if (classes == BIT(MM_BSON_OBJECT))
+		result->field.format = MM_JSON_CANONICAL;
 }

@@ -22,8 +22,17 @@
 #define MM_CLASS_UUID 0x16
 #define MM_CLASSES 0x17
 
+/* So many different strings of a field are counted. */
+#define MM_DISTINCT 20
+
+typedef struct MmLevel MmLevel;
+
 typedef struct MmSeen
 {
+	const struct MmSeen *parent;	/* the embedded document; or NULL */
+	MmLevel    *level;			/* what is in its documents; or NULL */
+	char	   *note;
+	int			order;			/* among the columns */
 	char	   *key;
 	uint32		key_len;
 	int			number;			/* in the order first seen */
@@ -36,11 +45,16 @@ typedef struct MmSeen
 	uint32		max_elements;
 	uint8		subtype;		/* of the first binary */
 	bool		several_subtypes;
+	bool		old_uuids;		/* subtype 3 among them */
+	int			ndistinct;		/* strings; MM_DISTINCT + 1: more */
+	uint32		distinct[MM_DISTINCT];	/* their hashes */
 } MmSeen;
 
-extern int	mm_merge_class(const MmValue *value);
-extern void mm_merge_field(const MmSeen *seen, MmInferField *result);
-extern void mm_merge_id(const MmSeen *seen, uint8 first, uint8 last,
-						MmInferField *result);
+extern int	mm_merge_class(const MmValue *value, MmUuidForm uuid);
+extern bool mm_merge_is_object(const MmSeen *seen);
+extern void mm_merge_field(const MmSeen *seen, const MmInferOptions *options,
+						   MmInferField *result);
+extern void mm_merge_id(const MmSeen *seen, const MmInferOptions *options,
+						uint8 first, uint8 last, MmInferField *result);
 
 #endif							/* MM_MERGE_H */

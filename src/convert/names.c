@@ -118,6 +118,20 @@ mm_names_split(const char *path)
 	}
 }
 
+/* The path of these names. */
+char *
+mm_names_join(const List *parts)
+{
+	StringInfoData out;
+	ListCell   *lc;
+
+	initStringInfo(&out);
+	foreach(lc, parts)
+		appendStringInfo(&out, "%s%s", out.len > 0 ? "." : "",
+						 mm_names_quote(lfirst(lc)));
+	return out.data;
+}
+
 /* ---------------------------------------------------------------------
  * Characters
  * ---------------------------------------------------------------------

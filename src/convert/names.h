@@ -13,6 +13,7 @@
 #include "nodes/pg_list.h"
 
 extern char *mm_names_quote(const char *name);
+extern char *mm_names_join(const List *parts);
 extern List *mm_names_split(const char *path);
 extern char *mm_names_number(const char *name, int number);
 

@@ -1,18 +1,11 @@
 /*-------------------------------------------------------------------------
  *
  * plan.c
- *	  Column plan: contract and tuple descriptor; document -> row.
+ *	  Column plan: contract + tuple descriptor -> a tree of names.
  *
- * A document is walked once.  Documents of a collection mostly share the
- * order of their keys, so each column remembers which one came behind it the
- * last time: that key is compared first, and only when it is another one the
- * hash table is asked.
- *
- * On the walk each value becomes a Datum, or is put on the list of what is
- * left over: fields without a column, and values that do not fit.  What
- * happens to those is settled at the end, when it is known that the bytes are
- * a valid document and that no later duplicate of the key has taken the place
- * of the value.
+ * Built once per checkpoint.  What is wrong with contract and table is raised
+ * here; from then on nothing is, on behalf of a document (save by input
+ * functions, see input.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -22,65 +15,16 @@
 #include "catalog/pg_type_d.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
-#include "convert/convert.h"
-#include "convert/json.h"
-#include "convert/jsonb.h"
-#include "convert/keymap.h"
-#include "convert/names.h"
-#include "convert/value.h"
-#include "convert/walk.h"
+#include "convert/input.h"
+#include "convert/plan.h"
 
 #define LEFT_MIN 16
 #define LEFT_MAX 1024			/* that are kept from document to document */
 
-typedef struct Column Column;
-
-struct Column
-{
-	const char *key;
-	uint32		key_len;
-	MmKind		kind;
-	int			index;			/* in values and isnull */
-	bool		not_null;
-	uint64		serial;			/* of the document that had it last */
-	int			left;			/* index of its leftover there, or -1 */
-	Column	   *next;			/* came behind it then; or NULL */
-	const MmField *field;
-	const char *type_name;
-};
-
-/* A value that is in no column. */
-typedef struct Leftover
-{
-	MmValue		value;
-	Column	   *column;			/* that it does not fit, or NULL */
-	MmFit		fit;
-	MmTextFailure failure;		/* with MM_FIT_TEXT */
-	bool		overridden;		/* by a later duplicate of the key */
-} Leftover;
-
-struct MmPlan
-{
-	MmOnError	on_error;
-	MmInvalidText invalid_text;
-	int			extra;			/* index of the extra column, or -1 */
-	int			ncolumns;
-	Column	   *columns;
-	mm_keymap_hash *by_key;
-	List	   *attnums;
-
-	/* of the document at work */
-	uint64		serial;
-	Column		start;			/* stands before the first column */
-	int			nfilled;		/* columns that it has */
-	int			nleft;
-	int			left_size;
-	Leftover   *left;
-};
-
 /* ---------------------------------------------------------------------
- * Plan
+ * Columns
  * ---------------------------------------------------------------------
  */
 
@@ -100,24 +44,17 @@ find_attribute(TupleDesc desc, const char *name)
 	return NULL;
 }
 
-/* A type modifier would cut or round. */
-static MmKind
-attribute_kind(Form_pg_attribute att, bool canonical)
+static void
+raise_unfillable(Form_pg_attribute att)
 {
-	MmKind		kind = mm_value_kind(att->atttypid, canonical);
-
-	if (kind == MM_KIND_NONE || att->atttypmod != -1 ||
-		att->attgenerated != '\0' ||
-		(canonical && kind < MM_KIND_CANONICAL_TEXT))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of the target cannot be filled",
-						NameStr(att->attname)),
-				 errdetail("It is %s%s.",
-						   att->attgenerated != '\0' ? "generated, " : "",
-						   format_type_with_typemod(att->atttypid,
-													att->atttypmod))));
-	return kind;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of the target cannot be filled",
+					NameStr(att->attname)),
+			 errdetail("It is %s%s.",
+					   att->attgenerated != '\0' ? "generated, " : "",
+					   format_type_with_typemod(att->atttypid,
+												att->atttypmod))));
 }
 
 static void
@@ -131,69 +68,208 @@ claim_attribute(MmPlan *plan, Form_pg_attribute att)
 	plan->attnums = lappend_int(plan->attnums, att->attnum);
 }
 
+/* The default in its text form, as the type's input function reads it. */
 static void
-add_column(MmPlan *plan, const MmField *field, TupleDesc desc)
+read_default(MmColumn *column)
+{
+	const MmValueType *type = &column->type;
+	Oid			function;
+	Oid			ioparam;
+
+	if (column->field->default_text == NULL)
+		return;
+	getTypeInputInfo(type->typid, &function, &ioparam);
+	column->default_value = OidInputFunctionCall(function,
+												 column->field->default_text,
+												 ioparam, type->typmod);
+	column->has_default = true;
+}
+
+static MmColumn *
+add_column(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
+		   bool careful)
 {
 	Form_pg_attribute att = find_attribute(desc, field->column);
-	Column	   *column = &plan->columns[plan->ncolumns];
-	MmKey		key = {field->key, strlen(field->key)};
-	bool		found;
+	MmColumn   *column = &plan->columns[plan->ncolumns++];
 
-	mm_keymap_insert(plan->by_key, key, &found)->number = plan->ncolumns++;
-	if (found)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("mapping names path \"%s\" more than once",
-						field->path)));
 	claim_attribute(plan, att);
-	column->key = field->key;
-	column->key_len = key.len;
-	column->kind = attribute_kind(att, field->canonical);
+	if (att->attgenerated != '\0' ||
+		!mm_value_type_init(&column->type, att->atttypid, att->atttypmod,
+							plan->contract, field->format, careful))
+		raise_unfillable(att);
+	mm_value_type_set_builder(&column->type, plan->builder);
+	column->type.keep_null = field->format == MM_JSON_CANONICAL &&
+		field->not_null;
 	column->index = att->attnum - 1;
+	column->number = number;
 	column->not_null = field->not_null;
+	column->checks_null = column->type.kind == MM_KIND_DOMAIN;
+	plan->checks_nulls |= column->not_null || column->checks_null;
+	column->on_error = field->on_error != MM_INHERIT ?
+		(MmOnError) field->on_error : plan->contract->on_error;
 	column->field = field;
-	column->type_name = format_type_be(att->atttypid);
+	column->type_name = format_type_with_typemod(att->atttypid,
+												 att->atttypmod);
+	read_default(column);
+	return column;
+}
+
+static void
+add_extra_column(MmPlan *plan, TupleDesc desc)
+{
+	const char *name = plan->contract->extra_column;
+	Form_pg_attribute att;
+
+	plan->extra = -1;
+	if (name == NULL || !mm_contract_needs_extra(plan->contract))
+		return;
+	att = find_attribute(desc, name);
+	claim_attribute(plan, att);
+	if (att->atttypid != JSONBOID || att->attgenerated != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of the target must be jsonb", name)));
+	plan->extra = att->attnum - 1;
+}
+
+/* ---------------------------------------------------------------------
+ * The tree
+ * ---------------------------------------------------------------------
+ */
+
+static MmNode *
+make_node(MmNode *parent, MmEntry *entry)
+{
+	MmNode	   *node = palloc0(sizeof(MmNode));
+
+	node->parent = parent;
+	node->entry = entry;
+	node->depth = parent ? parent->depth + 1 : 0;
+	node->size = 8;
+	node->entries = palloc(sizeof(MmEntry *) * node->size);
+	node->by_key = mm_keymap_create(CurrentMemoryContext, 8, NULL);
+	return node;
+}
+
+/* The entry of a name, made when there is none yet. */
+static MmEntry *
+get_entry(MmNode *node, const char *name, bool *found)
+{
+	MmKey		key = {name, strlen(name)};
+	MmKeyEntry *slot = mm_keymap_insert(node->by_key, key, found);
+	MmEntry    *entry;
+
+	if (*found)
+		return node->entries[slot->number];
+	if (node->nentries == node->size)
+	{
+		node->size *= 2;
+		node->entries = repalloc(node->entries,
+								 sizeof(MmEntry *) * node->size);
+	}
+	entry = palloc0(sizeof(MmEntry));
+	entry->key = name;
+	entry->key_len = key.len;
+	entry->left = -1;
+	slot->number = node->nentries;
+	node->entries[node->nentries++] = entry;
+	return entry;
+}
+
+static void
+raise_path_twice(const MmField *field)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("mapping names path \"%s\" more than once",
+					field->path)));
+}
+
+/* Makes the nodes of a path; the entry of its last name. */
+static MmEntry *
+add_path(MmPlan *plan, const MmField *field)
+{
+	MmNode	   *node = plan->root;
+	ListCell   *lc;
+
+	foreach(lc, field->parts)
+	{
+		bool		last = lnext(field->parts, lc) == NULL;
+		bool		found;
+		MmEntry    *entry = get_entry(node, lfirst(lc), &found);
+
+		if (found && (last || entry->kind != MM_ENTRY_NODE))
+			raise_path_twice(field);
+		if (last)
+			return entry;
+		if (!found)
+		{
+			entry->kind = MM_ENTRY_NODE;
+			entry->number = plan->tally->nfields - 1;
+			entry->node = make_node(node, entry);
+		}
+		node = entry->node;
+	}
+	elog(ERROR, "a path has no names");
+	return NULL;
+}
+
+static void
+add_field(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
+		  bool careful)
+{
+	MmEntry    *entry;
+
+	if (field->kind == MM_FIELD_DOCUMENT)
+	{
+		plan->document = add_column(plan, field, number, desc, careful);
+		return;
+	}
+	entry = add_path(plan, field);
+	entry->number = number;
+	entry->kind = field->kind == MM_FIELD_IGNORE ? MM_ENTRY_IGNORE :
+		field->kind == MM_FIELD_EXTRA ? MM_ENTRY_EXTRA : MM_ENTRY_COLUMN;
+	if (entry->kind == MM_ENTRY_COLUMN)
+	{
+		entry->column = add_column(plan, field, number, desc, careful);
+		entry->column->entry = entry;
+	}
 }
 
 /* Until documents teach better, the order is that of the contract. */
 static void
-link_columns(MmPlan *plan)
+link_entries(MmNode *node)
 {
-	Column	   *last = &plan->start;
+	MmEntry    *last = &node->start;
 
-	for (int i = 0; i < plan->ncolumns; i++)
-		last = last->next = &plan->columns[i];
+	for (int i = 0; i < node->nentries; i++)
+	{
+		last = last->next = node->entries[i];
+		if (last->kind == MM_ENTRY_NODE)
+			link_entries(last->node);
+	}
 }
 
 MmPlan *
-mm_plan_create(const MmContract *contract, TupleDesc desc)
+mm_plan_create(const MmContract *contract, TupleDesc desc, bool careful)
 {
 	MmPlan	   *plan = palloc0(sizeof(MmPlan));
+	int			nfields = list_length(contract->fields);
+	int			number = 0;
 	ListCell   *lc;
 
-	plan->on_error = contract->on_error;
-	plan->invalid_text = contract->invalid_text;
-	plan->columns = palloc0(sizeof(Column) * list_length(contract->fields));
-	plan->by_key = mm_keymap_create(CurrentMemoryContext,
-									list_length(contract->fields), NULL);
+	plan->contract = contract;
+	plan->context = CurrentMemoryContext;
+	plan->tally = mm_tally_create(nfields + 1);
+	plan->builder = mm_jsonb_create();
+	plan->columns = palloc0(sizeof(MmColumn) * nfields);
+	plan->root = make_node(NULL, NULL);
 	foreach(lc, contract->fields)
-		add_column(plan, lfirst(lc), desc);
-	link_columns(plan);
+		add_field(plan, lfirst(lc), number++, desc, careful);
+	link_entries(plan->root);
+	add_extra_column(plan, desc);
 	plan->left_size = LEFT_MIN;
-	plan->left = palloc(sizeof(Leftover) * LEFT_MIN);
-	plan->extra = -1;
-	if (contract->extra_column != NULL)
-	{
-		Form_pg_attribute att = find_attribute(desc, contract->extra_column);
-
-		claim_attribute(plan, att);
-		if (attribute_kind(att, false) != MM_KIND_JSONB)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column \"%s\" of the target must be jsonb",
-							contract->extra_column)));
-		plan->extra = att->attnum - 1;
-	}
+	plan->left = palloc(sizeof(MmLeftover) * LEFT_MIN);
 	list_sort(plan->attnums, list_int_cmp);
 	return plan;
 }
@@ -204,137 +280,32 @@ mm_plan_attnums(const MmPlan *plan)
 	return plan->attnums;
 }
 
-/* ---------------------------------------------------------------------
- * Rejects
- * ---------------------------------------------------------------------
- */
-
-static bool
-reject_corrupt(const MmPlan *plan, const char *fault, MmReject *reject)
+MmTally *
+mm_plan_tally(MmPlan *plan)
 {
-	*reject = (MmReject) {
-		.stage = "parse",
-		.stop = plan->on_error == MM_ON_ERROR_STOP,
-		.sqlstate = ERRCODE_INVALID_BINARY_REPRESENTATION,
-		.message = pstrdup("invalid BSON document"),
-		.detail = pstrdup(fault),
+	return plan->tally;
+}
+
+/* Notes a conflict of the document at work. */
+void
+mm_plan_conflict(MmPlan *plan, const char *path, const MmColumn *column,
+				 const char *bson_type, const char *action)
+{
+	MmConflict	line = {
+		.path = unconstify(char *, path),
+		.column = column ? column->field->column : NULL,
+		.column_type = column ? unconstify(char *, column->type_name) : NULL,
+		.bson_type = unconstify(char *, bson_type),
+		.action = unconstify(char *, action),
+		.first_id = mm_json_source_id(plan->doc, plan->len),
+		.documents = 1,
 	};
-	return false;
-}
 
-/* Path of a value, or of the text in it that failed; value may be NULL. */
-static char *
-value_path(const MmValue *value, const MmTextFailure *failure)
-{
-	char	   *rest = failure ? failure->path : NULL;
-	char	   *key;
-
-	if (value == NULL)
-		return rest;
-	key = mm_names_quote(mm_text_clean(value->key, value->key_len));
-	if (rest == NULL)
-		return key;
-	return psprintf("%s%s%s", key, rest[0] == '[' ? "" : ".", rest);
-}
-
-/* What all rejects for the sake of a value share. */
-static void
-begin_reject(const MmPlan *plan, const MmValue *value, const Column *column,
-			 MmReject *reject)
-{
-	*reject = (MmReject) {
-		.stage = "convert",
-		.stop = plan->on_error == MM_ON_ERROR_STOP,
-		.sqlstate = ERRCODE_DATA_EXCEPTION,
-	};
-	if (value != NULL)
-		reject->bson_type = pstrdup(mm_walk_type_name(value->type));
-	if (column != NULL)
-	{
-		reject->path = pstrdup(column->field->path);
-		reject->column = pstrdup(column->field->column);
-		reject->column_type = pstrdup(column->type_name);
-	}
-	else
-		reject->path = value_path(value, NULL);
-}
-
-/* For a value that is in a column, or for the extra column (NULL). */
-static bool
-reject_text(const MmPlan *plan, const MmValue *value, const Column *column,
-			const MmTextFailure *failure, MmReject *reject)
-{
-	bool		nul = failure->fault == MM_TEXT_NUL;
-
-	begin_reject(plan, value, column, reject);
-	reject->sqlstate = nul ? ERRCODE_UNTRANSLATABLE_CHARACTER :
-		ERRCODE_CHARACTER_NOT_IN_REPERTOIRE;
-	reject->message = pstrdup(nul ? "invalid byte 0x00 in string" :
-							  "invalid byte sequence in UTF-8 string");
-	reject->detail = pstrdup(nul ?
-							 "PostgreSQL text cannot hold NUL characters." :
-							 "PostgreSQL text must be valid UTF-8.");
-	reject->path = value_path(value, failure);
-	reject->bson_type = pstrdup(mm_walk_type_name(failure->bson_type));
-	return false;
-}
-
-static bool
-reject_misfit(const MmPlan *plan, const Leftover *left, MmReject *reject)
-{
-	const Column *column = left->column;
-	const char *path = column->field->path;
-
-	begin_reject(plan, &left->value, column, reject);
-	switch (left->fit)
-	{
-		case MM_FIT_RANGE:
-			reject->sqlstate = left->value.type == MM_BSON_DATE ?
-				ERRCODE_DATETIME_VALUE_OUT_OF_RANGE :
-				ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
-			reject->message = psprintf("\"%s\" is out of range for type %s",
-									   path, column->type_name);
-			break;
-		case MM_FIT_INEXACT:
-			reject->message = psprintf("\"%s\" would not be exact in type %s",
-									   path, column->type_name);
-			break;
-		default:
-			reject->sqlstate = ERRCODE_MOST_SPECIFIC_TYPE_MISMATCH;
-			reject->message = psprintf("\"%s\" is %s where %s is expected",
-									   path, reject->bson_type,
-									   column->type_name);
-			break;
-	}
-	reject->detail = psprintf("The value is %s.",
-							  mm_json_excerpt(&left->value));
-	return false;
-}
-
-static bool
-reject_no_column(const MmPlan *plan, const Leftover *left, MmReject *reject)
-{
-	begin_reject(plan, &left->value, NULL, reject);
-	reject->message = psprintf("\"%s\" has no column", reject->path);
-	reject->detail = pstrdup("There is no column \"_extra\" to keep it in.");
-	return false;
-}
-
-static bool
-reject_null(const MmPlan *plan, const Column *column, MmReject *reject)
-{
-	begin_reject(plan, NULL, column, reject);
-	reject->sqlstate = ERRCODE_NOT_NULL_VIOLATION;
-	reject->message = psprintf(column->serial == plan->serial ?
-							   "\"%s\" is null" : "\"%s\" is missing",
-							   column->field->path);
-	reject->detail = psprintf("Column \"%s\" must not be null.",
-							  column->field->column);
-	return false;
+	mm_tally_conflict(plan->tally, plan->context, &line);
 }
 
 /* ---------------------------------------------------------------------
- * The walk
+ * Documents
  * ---------------------------------------------------------------------
  */
 
@@ -346,248 +317,25 @@ forget_leftovers(MmPlan *plan)
 	if (plan->left_size > LEFT_MAX)
 	{
 		plan->left_size = LEFT_MAX;
-		plan->left = repalloc(plan->left, sizeof(Leftover) * LEFT_MAX);
+		plan->left = repalloc(plan->left, sizeof(MmLeftover) * LEFT_MAX);
 	}
-}
-
-static void
-leave(MmPlan *plan, const MmValue *value, Column *column, MmFit fit,
-	  const MmTextFailure *failure)
-{
-	Leftover   *left;
-
-	if (plan->nleft == plan->left_size)
-	{
-		plan->left_size *= 2;
-		plan->left = repalloc(plan->left, sizeof(Leftover) * plan->left_size);
-	}
-	if (column != NULL)
-		column->left = plan->nleft;
-	left = &plan->left[plan->nleft++];
-	left->value = *value;
-	left->column = column;
-	left->fit = fit;
-	left->overridden = false;
-	if (fit == MM_FIT_TEXT)
-		left->failure = *failure;
-}
-
-/* The key was there before: what was left over of it is so no more. */
-static void
-override(MmPlan *plan, const Column *column)
-{
-	if (column->left >= 0)
-		plan->left[column->left].overridden = true;
-}
-
-/*
- * A value into its column.  The column of a value that does not fit is NULL,
- * whatever becomes of the value.
- */
-static inline void
-fill(MmPlan *plan, Column *column, const MmValue *value, Datum *values,
-	 bool *isnull)
-{
-	MmTextFailure failure;
-	MmFit		fit;
-
-	if (column->serial == plan->serial)
-		override(plan, column);
-	else
-	{
-		column->serial = plan->serial;
-		plan->nfilled++;
-	}
-	column->left = -1;
-	fit = mm_value_convert(value, column->kind, plan->invalid_text,
-						   &values[column->index], &failure);
-	isnull[column->index] = fit != MM_FIT_GOOD;
-	if (fit > MM_FIT_NULL)
-		leave(plan, value, column, fit, &failure);
-}
-
-static Column *
-find_column(MmPlan *plan, const MmValue *value)
-{
-	MmKey		key = {value->key, value->key_len};
-	MmKeyEntry *entry = mm_keymap_lookup(plan->by_key, key);
-
-	return entry ? &plan->columns[entry->number] : NULL;
-}
-
-/* False at a fault of the document, which the walk has. */
-static bool
-read_document(MmPlan *plan, MmWalk *walk, Datum *values, bool *isnull)
-{
-	Column	   *last = &plan->start;
-	uint32		elements = 0;
-
-	while (!mm_walk_at_end(walk))
-	{
-		Column	   *column = last->next;
-		MmValue		value;
-
-		mm_walk_type(walk, &value);
-		if (column == NULL ||
-			!mm_walk_expected_key(walk, &value, column->key, column->key_len))
-		{
-			if (!mm_walk_key(walk, &value))
-				return false;
-			column = find_column(plan, &value);
-			if (column != NULL)
-				last->next = column;
-		}
-		if (!mm_walk_value(walk, &value))
-			return false;
-		if (mm_walk_is_nested(&value) &&
-			!mm_walk_validate_value(walk, &value, &elements))
-			return false;
-		if (++elements > MM_WALK_MAX_ELEMENTS)
-			return mm_walk_fail(walk, "There are more than 3000000 elements.");
-		if (column == NULL)
-			leave(plan, &value, NULL, MM_FIT_GOOD, NULL);
-		else
-		{
-			fill(plan, column, &value, values, isnull);
-			last = column;
-		}
-	}
-	return true;
-}
-
-/* ---------------------------------------------------------------------
- * What the document lacks, and what is left over
- * ---------------------------------------------------------------------
- */
-
-/* Columns that the document has are written already. */
-static void
-fill_absent(MmPlan *plan, Datum *values, bool *isnull)
-{
-	for (int i = 0; i < plan->ncolumns; i++)
-	{
-		const Column *column = &plan->columns[i];
-
-		if (column->serial != plan->serial)
-		{
-			values[column->index] = (Datum) 0;
-			isnull[column->index] = true;
-		}
-	}
-}
-
-/*
- * What happens to a value under the contract.  False: the document is
- * rejected.  *keep: the value goes to the extra column.  A column that must
- * not be null leaves no choice but to reject.
- */
-static bool
-settle_one(const MmPlan *plan, const Leftover *left, bool *keep,
-		   MmReject *reject)
-{
-	const Column *column = left->column;
-
-	*keep = true;
-	if (left->fit == MM_FIT_TEXT)
-		return reject_text(plan, &left->value, column, &left->failure,
-						   reject);
-	if (column == NULL)
-		return plan->extra >= 0 || reject_no_column(plan, left, reject);
-	if (plan->on_error == MM_ON_ERROR_SET_NULL && !column->not_null)
-	{
-		*keep = false;
-		return true;
-	}
-	if (plan->on_error != MM_ON_ERROR_EXTRA || column->not_null ||
-		plan->extra < 0)
-		return reject_misfit(plan, left, reject);
-	return true;
-}
-
-/* The extra column is NULL when there is nothing to keep. */
-static bool
-fill_extra(const MmPlan *plan, const MmValue *kept, int nkept, Datum *values,
-		   bool *isnull, MmReject *reject)
-{
-	MmTextFailure failure;
-	Jsonb	   *extra;
-
-	if (plan->extra < 0)
-		return true;
-	values[plan->extra] = (Datum) 0;
-	isnull[plan->extra] = true;
-	if (nkept == 0)
-		return true;
-	extra = mm_jsonb_from_members(kept, nkept, MM_JSON_RELAXED,
-								  plan->invalid_text, &failure);
-	if (extra == NULL)
-		return reject_text(plan, NULL, NULL, &failure, reject);
-	values[plan->extra] = JsonbPGetDatum(extra);
-	isnull[plan->extra] = false;
-	return true;
-}
-
-static bool
-check_not_null(const MmPlan *plan, const bool *isnull, MmReject *reject)
-{
-	for (int i = 0; i < plan->ncolumns; i++)
-	{
-		const Column *column = &plan->columns[i];
-
-		if (column->not_null && isnull[column->index])
-			return reject_null(plan, column, reject);
-	}
-	return true;
-}
-
-/*
- * Settles what is left over.  *diverted grows only when the document will be
- * stored, so that the sums of the counters close.
- */
-static bool
-settle(const MmPlan *plan, Datum *values, bool *isnull, int64 *diverted,
-	   MmReject *reject)
-{
-	MmValue    *kept = NULL;
-	int64		misfits = 0;
-	int			nkept = 0;
-
-	if (plan->nleft > 0)
-		kept = palloc(sizeof(MmValue) * plan->nleft);
-	for (int i = 0; i < plan->nleft; i++)
-	{
-		const Leftover *left = &plan->left[i];
-		bool		keep;
-
-		if (left->overridden)
-			continue;
-		if (!settle_one(plan, left, &keep, reject))
-			return false;
-		misfits += left->column != NULL;
-		if (keep)
-			kept[nkept++] = left->value;
-	}
-	if (!check_not_null(plan, isnull, reject) ||
-		!fill_extra(plan, kept, nkept, values, isnull, reject))
-		return false;
-	*diverted += misfits;
-	return true;
 }
 
 bool
 mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len, Datum *values,
 				bool *isnull, int64 *diverted, MmReject *reject)
 {
-	MmWalk		walk;
+	const char *fault;
 
+	plan->doc = doc;
+	plan->len = len;
+	plan->values = values;
+	plan->isnull = isnull;
 	plan->serial++;
+	plan->elements = 0;
 	plan->nfilled = 0;
 	forget_leftovers(plan);
-	if (!mm_walk_check_len(&walk, len) ||
-		!mm_walk_begin(&walk, doc, len) ||
-		!read_document(plan, &walk, values, isnull))
-		return reject_corrupt(plan, walk.fault, reject);
-	if (plan->nfilled < plan->ncolumns)
-		fill_absent(plan, values, isnull);
-	return settle(plan, values, isnull, diverted, reject);
+	if (!mm_row_read(plan, doc, len, &fault))
+		return mm_reject_corrupt(plan, fault, reject);
+	return mm_settle(plan, diverted, reject);
 }

@@ -29,6 +29,14 @@ typedef struct MmTextFailure
 	char	   *path;			/* within the value: "a.b[]"; or NULL */
 } MmTextFailure;
 
+/* What a conversion says besides its result; the caller clears it. */
+typedef struct MmOutcome
+{
+	MmTextFailure failure;		/* when a text was refused */
+	bool		altered;		/* invalid_text changed a text */
+	uint32		duplicates;		/* keys of which jsonb kept the last only */
+} MmOutcome;
+
 extern MmTextFault mm_text_check_slowly(const char *s, uint32 len);
 extern void mm_text_append_repaired(StringInfo out, const char *s, uint32 len,
 									MmInvalidText how);

@@ -10,6 +10,10 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
+#include "convert/convert.h"
+#include "convert/jsonb.h"
 #include "convert/text.h"
 #include "convert/walk.h"
 
@@ -18,18 +22,27 @@ typedef enum MmKind
 {
 	MM_KIND_NONE,				/* a type that cannot be filled */
 	MM_KIND_TEXT,
+	MM_KIND_VARCHAR,			/* with a limit */
+	MM_KIND_CHAR,
+	MM_KIND_JSON_TEXT,			/* a text column that holds JSON of anything */
 	MM_KIND_BIGINT,
 	MM_KIND_INTEGER,
 	MM_KIND_SMALLINT,
 	MM_KIND_DOUBLE,
+	MM_KIND_REAL,
 	MM_KIND_NUMERIC,
 	MM_KIND_BOOLEAN,
 	MM_KIND_TIMESTAMPTZ,
+	MM_KIND_TIMESTAMP,
+	MM_KIND_DATE,
 	MM_KIND_JSONB,
+	MM_KIND_JSON,
 	MM_KIND_UUID,
 	MM_KIND_BYTEA,
-	MM_KIND_CANONICAL_TEXT,		/* canonical Extended JSON, any type */
-	MM_KIND_CANONICAL_JSONB
+	MM_KIND_ENUM,
+	MM_KIND_ARRAY,				/* of element */
+	MM_KIND_DOMAIN,				/* over element */
+	MM_KIND_INPUT				/* by the type's input function */
 } MmKind;
 
 typedef enum MmFit
@@ -40,12 +53,50 @@ typedef enum MmFit
 	MM_FIT_TYPE,				/* another type is expected */
 	MM_FIT_RANGE,				/* too small or too large */
 	MM_FIT_INEXACT,				/* the column would hold another value */
+	MM_FIT_REFUSED,				/* by the type: enum, domain, input function */
 	MM_FIT_TEXT					/* no text, and invalid_text says reject */
 } MmFit;
 
-extern MmKind mm_value_kind(Oid typid, bool canonical);
-extern MmFit mm_value_convert(const MmValue *value, MmKind kind,
-							  MmInvalidText invalid_text, Datum *result,
-							  MmTextFailure *failure);
+/* A column's type as the converter sees it; lives as long as the plan. */
+typedef struct MmValueType
+{
+	MmKind		kind;
+	Oid			typid;
+	int32		typmod;
+	uint32		exact;			/* BSON types that it holds as they are: bits
+								 * by MM_TYPE_BIT */
+	MmJsonForm	form;			/* of JSON in it */
+	MmJsonbBuilder *builder;	/* of the plan, for jsonb */
+	bool		keep_null;		/* null is a value: the key may be null */
+	bool		careful;		/* savepoints may be used: input.c */
+	MmInvalidText invalid_text;
+	MmUuidForm	uuid;
+	int			limit;			/* characters; digits of a second */
+	int			precision;		/* of numeric; 0: none */
+	int			scale;
+	struct MmValueType *element;	/* of an array or domain */
+	int16		typlen;			/* of this type */
+	bool		typbyval;
+	char		typalign;
+	FmgrInfo	input;			/* MM_KIND_INPUT */
+	Oid			ioparam;
+	void	   *domain;			/* what domain_check() keeps */
+	MemoryContext context;		/* of the plan */
+} MmValueType;
+
+/* minKey and maxKey share a bit: what holds one holds the other. */
+#define MM_TYPE_BIT(bson_type) \
+	((uint32) 1 << ((bson_type) > MM_BSON_DECIMAL ? 31 : (bson_type)))
+
+extern bool mm_value_type_init(MmValueType *type, Oid typid, int32 typmod,
+							   const MmContract *contract, int format,
+							   bool careful);
+extern void mm_value_type_set_builder(MmValueType *type,
+									  MmJsonbBuilder *builder);
+extern MmFit mm_value_convert(const MmValue *value, MmValueType *type,
+							  Datum *result, MmOutcome *outcome);
+extern MmFit mm_value_null(MmValueType *type);
+extern bool mm_value_is_uuid(const MmValue *value, MmUuidForm form,
+							 uint8 *uuid);
 
 #endif							/* MM_VALUE_H */

@@ -219,13 +219,15 @@ mm_walk_validate(MmWalk *walk, const uint8 *doc, uint32 len)
 }
 
 /*
- * What is inside a nested value (mm_walk_is_nested) of a document at level 1.
- * *elements counts over all values of the document.
+ * What is inside a nested value (mm_walk_is_nested).  depth: its level, 2 when
+ * it stands in the document itself.  *elements counts over all values of the
+ * document.
  */
 bool
-mm_walk_validate_value(MmWalk *walk, const MmValue *value, uint32 *elements)
+mm_walk_validate_value(MmWalk *walk, const MmValue *value, int depth,
+					   uint32 *elements)
 {
-	return validate_value(walk, value, 2, elements);
+	return validate_value(walk, value, depth, elements);
 }
 
 /*
@@ -248,7 +250,7 @@ mm_walk_find(const uint8 *doc, uint32 len, const char *key, MmValue *value)
 		if (value->key_len == key_len &&
 			memcmp(value->key, key, key_len) == 0)
 			return !mm_walk_is_nested(value) ||
-				mm_walk_validate_value(&walk, value, &elements);
+				mm_walk_validate_value(&walk, value, 2, &elements);
 	}
 	return false;
 }

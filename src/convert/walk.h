@@ -41,6 +41,7 @@ typedef enum MmBsonType
 } MmBsonType;
 
 #define MM_BINARY_OLD 0x02		/* holds a length word of its own */
+#define MM_BINARY_OLD_UUID 0x03
 #define MM_BINARY_UUID 0x04
 
 #define MM_OBJECT_ID_LEN 12
@@ -283,7 +284,7 @@ mm_walk_is_uuid(const MmValue *value)
 extern bool mm_walk_check_len(MmWalk *walk, uint32 len);
 extern bool mm_walk_validate(MmWalk *walk, const uint8 *doc, uint32 len);
 extern bool mm_walk_validate_value(MmWalk *walk, const MmValue *value,
-								   uint32 *elements);
+								   int depth, uint32 *elements);
 extern bool mm_walk_find(const uint8 *doc, uint32 len, const char *key,
 						 MmValue *value);
 extern void mm_walk_scope(const MmValue *code, MmValue *scope);

@@ -61,7 +61,7 @@ mm_batch_begin(const MmJob *job, const MmJobTable *table,
 	if (batch->sink == NULL)
 		mm_worker_raise_dropped(table);
 	batch->plan = mm_plan_create(table->contract,
-								 RelationGetDescr(batch->sink->rel));
+								 RelationGetDescr(batch->sink->rel), careful);
 	batch->sink->ops->set_columns(batch->sink,
 								  mm_plan_attnums(batch->plan));
 	batch->context = AllocSetContextCreate(CurrentMemoryContext,

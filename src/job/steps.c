@@ -49,12 +49,11 @@ target_name(const MmJobTable *table)
  * ---------------------------------------------------------------------
  */
 
-static int64
-chunk_size(const MmJob *job, const MmCollection *collection)
+int64
+mm_step_chunk_bytes(const MmCollection *collection, int workers, int64 limit)
 {
-	int64		limit = job->options.chunk_bytes;
 	int64		size = collection->bytes /
-		((int64) CHUNKS_PER_WORKER * job->workers);
+		((int64) CHUNKS_PER_WORKER * workers);
 
 	return Min(Max(size, SMALLEST_CHUNK), limit);
 }
@@ -83,7 +82,8 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 		!source->ops->describe(source, table->database, table->collection,
 							   &collection, error) ||
 		!source->ops->split(source, collection, table->filter,
-							job->options.split, chunk_size(job, collection),
+							job->options.split, mm_step_chunk_bytes(collection, job->workers,
+												job->options.chunk_bytes),
 							&split, error))
 		return NULL;
 	return split;
@@ -156,26 +156,41 @@ set_index_memory(const MmJob *job)
 							 false);
 }
 
+char *
+mm_step_key_sql(const char *table, const MmContract *contract,
+				const char *tablespace)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	if (contract->key_columns == NIL)
+		return NULL;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ALTER TABLE %s ADD PRIMARY KEY (", table);
+	foreach(lc, contract->key_columns)
+		appendStringInfo(&sql, "%s%s",
+						 lc == list_head(contract->key_columns) ? "" : ", ",
+						 quote_identifier(lfirst(lc)));
+	appendStringInfoChar(&sql, ')');
+	if (tablespace != NULL)
+		appendStringInfo(&sql, " USING INDEX TABLESPACE %s",
+						 quote_identifier(tablespace));
+	return sql.data;
+}
+
 /* Builds the primary key of a table that this job created. */
 void
 mm_step_index(const MmJob *job, const MmJobTable *table)
 {
-	StringInfoData sql;
+	char	   *sql;
 
 	mm_worker_tx_begin();
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "ALTER TABLE %s ADD PRIMARY KEY (%s)",
-					 target_name(table),
-					 quote_identifier(table->contract->key_column ?
-									  table->contract->key_column : ""));
-	if (job->options.tablespace != NULL)
-		appendStringInfo(&sql, " USING INDEX TABLESPACE %s",
-						 quote_identifier(job->options.tablespace));
-	if (table->created && table->contract->key_column != NULL &&
-		!has_primary_key(table->relid))
+	sql = mm_step_key_sql(target_name(table), table->contract,
+						  job->options.tablespace);
+	if (table->created && sql != NULL && !has_primary_key(table->relid))
 	{
 		set_index_memory(job);
-		mm_sql_run(sql.data);
+		mm_sql_run(sql);
 	}
 	mm_worker_tx_commit();
 }

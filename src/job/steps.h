@@ -13,12 +13,18 @@
 
 #include "job/job.h"
 
+/* Bytes that a chunk should have; limit: the option chunk_size. */
+extern int64 mm_step_chunk_bytes(const MmCollection *collection, int workers,
+								 int64 limit);
 /*
  * Asks the source how to cut the collection and stores the chunks; does
  * nothing when that was done before.  Returns false when stop() says so.
  */
 extern bool mm_step_plan(const MmJob *job, MmJobTable *table,
 						 bool (*stop) (void));
+/* The statement that makes the primary key of a table, or NULL. */
+extern char *mm_step_key_sql(const char *table, const MmContract *contract,
+							 const char *tablespace);
 extern void mm_step_index(const MmJob *job, const MmJobTable *table);
 extern void mm_step_analyze(const MmJob *job, const MmJobTable *table);
 extern void mm_step_verify(const MmJob *job, const MmJobTable *table,

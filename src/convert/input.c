@@ -1,0 +1,452 @@
+/*-------------------------------------------------------------------------
+ *
+ * input.c
+ *	  Text -> Datum: what a string becomes in a typed column.
+ *
+ * A string is taken by a typed column when the type's input function takes
+ * it and the value is the one that the text denotes: "12.50" in a
+ * numeric(12,2), but not "12.505".  Words that stand for the moment at which
+ * they are read ("now", "today") are no values.  Times without a zone are
+ * UTC, as the session's TimeZone says in workers.
+ *
+ * Input functions raise before PostgreSQL 16, and an error in each thousandth
+ * document would keep a load in careful mode for good.  So numbers, times,
+ * booleans, UUIDs and enums are looked at here first, with the server's own
+ * decoders where they do not raise; what they refuse never reaches an input
+ * function.  The other types go through theirs: softly on 16 and later, else
+ * in a savepoint in careful mode, and outside of it the error is raised and
+ * brings the loader into careful mode (job/batch.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_enum.h"
+#include "common/shortest_dec.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/resowner.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "convert/form.h"
+#include "convert/input.h"
+
+/* Far inside what numeric_in() takes without an error. */
+#define NUMERIC_DIGITS_MAX 16000
+
+/* ---------------------------------------------------------------------
+ * Numbers
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static const char *
+skip_space(const char *p)
+{
+	while (*p == ' ' || (*p >= '\t' && *p <= '\r'))
+		p++;
+	return p;
+}
+
+static const char *
+skip_digits(const char *p, int *n)
+{
+	for (*n = 0; is_digit(*p); p++)
+		(*n)++;
+	return p;
+}
+
+/* A decimal integer, as int8in() of every major takes it. */
+MmFit
+mm_input_integer(const char *text, int64 *result)
+{
+	const char *p = skip_space(text);
+	const char *start = p;
+	const char *stop;
+	int			digits;
+
+	if (*p == '-' || *p == '+')
+		p++;
+	stop = skip_digits(p, &digits);
+	if (digits == 0 || *skip_space(stop) != '\0')
+		return MM_FIT_TYPE;
+	errno = 0;
+	*result = strtoll(start, NULL, 10);
+	return errno == ERANGE ? MM_FIT_RANGE : MM_FIT_GOOD;
+}
+
+static bool
+is_special_number(const char *p)
+{
+	static const char *const names[] = {"nan", "infinity", "inf"};
+
+	if (*p == '-' || *p == '+')
+		p++;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		size_t		len = strlen(names[i]);
+
+		if (pg_strncasecmp(p, names[i], len) == 0 &&
+			*skip_space(p + len) == '\0')
+			return true;
+	}
+	return false;
+}
+
+/* MM_FIT_GOOD when numeric_in() will take it. */
+static MmFit
+check_number(const char *text)
+{
+	const char *p = skip_space(text);
+	int			whole;
+	int			fraction = 0;
+	int			digits;
+	long		exponent = 0;
+
+	if (is_special_number(p))
+		return pg_strncasecmp(p + (*p == '-' || *p == '+'), "nan", 3) == 0 &&
+			!(*p == 'n' || *p == 'N') ? MM_FIT_TYPE : MM_FIT_GOOD;
+	if (*p == '-' || *p == '+')
+		p++;
+	p = skip_digits(p, &whole);
+	if (*p == '.')
+		p = skip_digits(p + 1, &fraction);
+	if (whole + fraction == 0)
+		return MM_FIT_TYPE;
+	if (*p == 'e' || *p == 'E')
+	{
+		const char *start = ++p;
+
+		if (*p == '-' || *p == '+')
+			p++;
+		p = skip_digits(p, &digits);
+		if (digits == 0)
+			return MM_FIT_TYPE;
+		exponent = digits > 6 ? NUMERIC_DIGITS_MAX : labs(atol(start));
+	}
+	if (*skip_space(p) != '\0')
+		return MM_FIT_TYPE;
+	return whole + fraction + exponent >= NUMERIC_DIGITS_MAX ?
+		MM_FIT_RANGE : MM_FIT_GOOD;
+}
+
+MmFit
+mm_input_numeric(const char *text, Numeric *result)
+{
+	MmFit		fit = check_number(text);
+
+	if (fit == MM_FIT_GOOD)
+		*result = mm_form_text_numeric(text);
+	return fit;
+}
+
+static bool
+same_number(const char *a, const char *b)
+{
+	Datum		equal = DirectFunctionCall2(numeric_eq,
+											NumericGetDatum(mm_form_text_numeric(a)),
+											NumericGetDatum(mm_form_text_numeric(b)));
+
+	return DatumGetBool(equal);
+}
+
+/*
+ * The double that reads back as these digits.  Digits that no double has are
+ * a misfit, as is minus zero, which same_number() cannot tell from zero but
+ * which a double holds.
+ */
+MmFit
+mm_input_double(const char *text, double *result)
+{
+	char		digits[MM_FORM_DOUBLE];
+	MmFit		fit = check_number(text);
+
+	if (fit != MM_FIT_GOOD)
+		return fit;
+	errno = 0;
+	*result = strtod(text, NULL);
+	if (!isfinite(*result))
+		return is_special_number(skip_space(text)) ?
+			MM_FIT_GOOD : MM_FIT_RANGE;
+	mm_form_double(*result, digits);
+	return same_number(text, digits) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+}
+
+MmFit
+mm_input_real(const char *text, float *result)
+{
+	char		digits[FLOAT_SHORTEST_DECIMAL_LEN];
+	MmFit		fit = check_number(text);
+
+	if (fit != MM_FIT_GOOD)
+		return fit;
+	*result = strtof(text, NULL);
+	if (!isfinite(*result))
+		return is_special_number(skip_space(text)) ?
+			MM_FIT_GOOD : MM_FIT_RANGE;
+	float_to_shortest_decimal_buf(*result, digits);
+	return same_number(text, digits) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+}
+
+/* ---------------------------------------------------------------------
+ * Booleans, UUIDs, enums
+ * ---------------------------------------------------------------------
+ */
+
+/* As boolin(): blanks around it do not count. */
+MmFit
+mm_input_boolean(const char *text, bool *result)
+{
+	const char *start = skip_space(text);
+	size_t		len = strlen(start);
+
+	while (len > 0 && skip_space(start + len - 1) != start + len - 1)
+		len--;
+	return parse_bool_with_len(start, len, result) ?
+		MM_FIT_GOOD : MM_FIT_TYPE;
+}
+
+static int
+hex_digit(char c)
+{
+	if (is_digit(c))
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* As uuid_in(): braces, and a dash behind each group of four digits. */
+MmFit
+mm_input_uuid(const char *text, uint8 *result)
+{
+	bool		braces = *text == '{';
+
+	if (braces)
+		text++;
+	for (int i = 0; i < MM_UUID_LEN; i++)
+	{
+		int			high = hex_digit(text[0]);
+		int			low = high < 0 ? -1 : hex_digit(text[1]);
+
+		if (low < 0)
+			return MM_FIT_TYPE;
+		result[i] = high << 4 | low;
+		text += 2;
+		if (*text == '-' && i % 2 == 1 && i < MM_UUID_LEN - 1)
+			text++;
+	}
+	if (braces && *text++ != '}')
+		return MM_FIT_TYPE;
+	return *text == '\0' ? MM_FIT_GOOD : MM_FIT_TYPE;
+}
+
+MmFit
+mm_input_enum(Oid typid, const char *text, Datum *result)
+{
+	HeapTuple	tuple;
+
+	if (strlen(text) >= NAMEDATALEN)
+		return MM_FIT_REFUSED;
+	tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(typid),
+							CStringGetDatum(text));
+	if (!HeapTupleIsValid(tuple))
+		return MM_FIT_REFUSED;
+	*result = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tuple))->oid);
+	ReleaseSysCache(tuple);
+	return MM_FIT_GOOD;
+}
+
+/* ---------------------------------------------------------------------
+ * Times
+ * ---------------------------------------------------------------------
+ */
+
+/* Does it have a word for the moment of reading in it? */
+static bool
+is_relative(char **fields, int n)
+{
+	static const char *const words[] = {
+		"now", "today", "tomorrow", "yesterday"
+	};
+
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < lengthof(words); j++)
+			if (strcmp(fields[i], words[j]) == 0)
+				return true;
+	return false;
+}
+
+/* More digits of a second than a timestamp keeps? */
+static bool
+is_too_fine(const char *text)
+{
+	const char *p = text;
+
+	while ((p = strchr(p, '.')) != NULL)
+	{
+		int			digits;
+		const char *stop = skip_digits(++p, &digits);
+
+		for (int i = 6; i < digits; i++)
+			if (p[i] != '0')
+				return true;
+		p = stop;
+	}
+	return false;
+}
+
+/* Microseconds since 2000, as timestamptz_in() would have it. */
+MmFit
+mm_input_timestamptz(const char *text, TimestampTz *result)
+{
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			n,
+				type,
+				zone;
+
+	if (ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
+					  &n) != 0 || is_relative(fields, n) ||
+		DecodeDateTime_compat(fields, types, n, &type, &tm, &fsec,
+							  &zone) != 0)
+		return MM_FIT_TYPE;
+	if (is_too_fine(text))
+		return MM_FIT_INEXACT;
+	switch (type)
+	{
+		case DTK_DATE:
+			return tm2timestamp(&tm, fsec, &zone, result) == 0 ?
+				MM_FIT_GOOD : MM_FIT_RANGE;
+		case DTK_EPOCH:
+			*result = SetEpochTimestamp();
+			return MM_FIT_GOOD;
+		case DTK_LATE:
+			*result = DT_NOEND;
+			return MM_FIT_GOOD;
+		case DTK_EARLY:
+			*result = DT_NOBEGIN;
+			return MM_FIT_GOOD;
+		default:
+			return MM_FIT_TYPE;
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * Through the type
+ * ---------------------------------------------------------------------
+ */
+
+/* The arguments of a function that may raise, and its result. */
+typedef struct Call
+{
+	MmValueType *type;
+	char	   *text;			/* of an input function */
+	Datum		value;			/* in for a domain, out of an input function */
+	bool		isnull;
+} Call;
+
+static void
+call_input(Call *call)
+{
+	call->value = InputFunctionCall(&call->type->input, call->text,
+									call->type->ioparam, call->type->typmod);
+}
+
+static void
+call_domain_check(Call *call)
+{
+	domain_check(call->value, call->isnull, call->type->typid,
+				 &call->type->domain, call->type->context);
+}
+
+/* Would a value that is refused raise this? */
+static bool
+is_refusal(int sqlstate)
+{
+	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_DATA_EXCEPTION ||
+		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION;
+}
+
+/* False: it raised.  Other errors than refusals are raised again. */
+static bool
+run_in_savepoint(void (*function) (Call *call), Call *call)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		function(call);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (!is_refusal(geterrcode()))
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+/* Plans of a domain's constraints must not belong to a savepoint. */
+static bool
+run(void (*function) (Call *call), Call *call)
+{
+	if (call->type->careful)
+		return run_in_savepoint(function, call);
+	function(call);
+	return true;
+}
+
+MmFit
+mm_input_call(MmValueType *type, char *text, Datum *result)
+{
+	Call		call = {.type = type, .text = text};
+	bool		soft;
+
+	if (InputFunctionCallSafe_compat(&type->input, text, type->ioparam,
+									 type->typmod, result, &soft))
+		return MM_FIT_GOOD;
+	if (soft || !run(call_input, &call))
+		return MM_FIT_REFUSED;
+	*result = call.value;
+	return MM_FIT_GOOD;
+}
+
+/* Do the constraints of the domain hold? */
+MmFit
+mm_input_domain(MmValueType *type, Datum value, bool isnull)
+{
+	Call		call = {.type = type, .value = value, .isnull = isnull};
+	bool		soft;
+
+	if (domain_check_safe_compat(value, isnull, type->typid, &type->domain,
+								 type->context, &soft))
+		return MM_FIT_GOOD;
+	return soft || !run(call_domain_check, &call) ?
+		MM_FIT_REFUSED : MM_FIT_GOOD;
+}

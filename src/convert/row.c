@@ -1,0 +1,338 @@
+/*-------------------------------------------------------------------------
+ *
+ * row.c
+ *	  Document -> row: the walk along the tree of a plan.
+ *
+ * A document is walked once.  Documents of a collection mostly share the
+ * order of their keys, so each entry remembers which one came behind it the
+ * last time: that key is compared first, and only when it is another one the
+ * hash table is asked.
+ *
+ * On the walk each value becomes a Datum, or is put on the list of what is
+ * left over: fields without a column, and values that do not fit.  What
+ * happens to those is settled at the end (settle.c), when it is known that
+ * the bytes are a valid document and that no later duplicate of the key has
+ * taken the place of the value.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "convert/plan.h"
+
+static void
+leave(MmPlan *plan, MmLeftoverKind kind, const MmNode *where,
+	  const MmEntry *entry, const MmValue *value)
+{
+	MmLeftover *left;
+
+	if (plan->nleft == plan->left_size)
+	{
+		plan->left_size *= 2;
+		plan->left = repalloc(plan->left,
+							  sizeof(MmLeftover) * plan->left_size);
+	}
+	left = &plan->left[plan->nleft++];
+	left->kind = kind;
+	left->fit = MM_FIT_TYPE;
+	left->overridden = false;
+	left->value = *value;
+	left->where = where;
+	left->entry = entry;
+}
+
+static void
+leave_entry(MmPlan *plan, MmLeftoverKind kind, const MmNode *where,
+			MmEntry *entry, const MmValue *value)
+{
+	entry->left = plan->nleft;
+	leave(plan, kind, where, entry, value);
+}
+
+/* ---------------------------------------------------------------------
+ * Duplicate keys: the last one wins
+ * ---------------------------------------------------------------------
+ */
+
+static void
+forget_column(MmPlan *plan, MmColumn *column)
+{
+	mm_plan_uncount(plan, column);
+	plan->values[column->index] = (Datum) 0;
+	plan->isnull[column->index] = true;
+}
+
+/* Fields that the contract does not know, anywhere below a node. */
+static void
+forget_unknown(MmPlan *plan, const MmNode *node)
+{
+	for (int i = 0; i < plan->nleft; i++)
+	{
+		const MmNode *where = plan->left[i].where;
+
+		while (where != NULL && where != node)
+			where = where->parent;
+		if (where == node)
+			plan->left[i].overridden = true;
+	}
+}
+
+/* Undoes what this document gave for the entry so far. */
+static void
+forget_entry(MmPlan *plan, MmEntry *entry)
+{
+	if (entry->serial != plan->serial)
+		return;
+	if (entry->left >= 0)
+		plan->left[entry->left].overridden = true;
+	entry->left = -1;
+	if (entry->kind == MM_ENTRY_COLUMN)
+		forget_column(plan, entry->column);
+	else if (entry->kind == MM_ENTRY_NODE)
+	{
+		forget_unknown(plan, entry->node);
+		for (int i = 0; i < entry->node->nentries; i++)
+			forget_entry(plan, entry->node->entries[i]);
+	}
+}
+
+/* The entry's first value in this document, or another one. */
+static inline void
+begin_entry(MmPlan *plan, const MmNode *where, MmEntry *entry,
+			const MmValue *value)
+{
+	if (unlikely(entry->serial == plan->serial))
+	{
+		mm_plan_conflict(plan, mm_reject_path(where, value), entry->column,
+						 mm_walk_type_name(value->type), "duplicate");
+		forget_entry(plan, entry);
+	}
+	else
+	{
+		entry->serial = plan->serial;
+		plan->nfilled += entry->kind == MM_ENTRY_COLUMN;
+	}
+	entry->left = -1;
+}
+
+/* ---------------------------------------------------------------------
+ * Values
+ * ---------------------------------------------------------------------
+ */
+
+/* What else is to be noted of a value; for the rare cases. */
+static MmFate
+note_outcome(MmPlan *plan, MmColumn *column, const MmValue *value,
+			 const MmOutcome *outcome)
+{
+	const char *path = column->field->path ? column->field->path : "";
+	const char *type = mm_walk_type_name(value->type);
+
+	if (outcome->duplicates > 0)
+		mm_plan_conflict(plan, path, column, type, "duplicate");
+	if (!outcome->altered)
+		return MM_FATE_EXACT;
+	mm_plan_conflict(plan, path, column, type, "altered");
+	return MM_FATE_ALTERED;
+}
+
+static void
+leave_misfit(MmPlan *plan, const MmNode *where, MmEntry *entry,
+			 const MmValue *value, MmFit fit, const MmOutcome *outcome)
+{
+	leave_entry(plan, MM_LEFT_MISFIT, where, entry, value);
+	plan->left[entry->left].fit = fit;
+	plan->left[entry->left].failure = outcome->failure;
+}
+
+/*
+ * A value into its column.  The column of a value that does not fit is NULL,
+ * whatever becomes of the value.
+ */
+static inline void
+fill(MmPlan *plan, const MmNode *where, MmEntry *entry, const MmValue *value)
+{
+	MmColumn   *column = entry->column;
+	MmOutcome	outcome = {0};
+	MmFit		fit;
+
+	fit = mm_value_convert(value, &column->type,
+						   &plan->values[column->index], &outcome);
+	plan->isnull[column->index] = fit != MM_FIT_GOOD;
+	if (likely(fit == MM_FIT_GOOD))
+	{
+		MmFate		fate = column->type.exact & MM_TYPE_BIT(value->type) ?
+			MM_FATE_EXACT : MM_FATE_WIDENED;
+
+		if (unlikely(outcome.altered || outcome.duplicates > 0))
+			fate = note_outcome(plan, column, value, &outcome);
+		mm_plan_count(plan, column, fate);
+	}
+	else if (fit != MM_FIT_NULL)
+		leave_misfit(plan, where, entry, value, fit, &outcome);
+}
+
+static bool read_members(MmPlan *plan, MmNode *node, MmWalk *walk);
+
+static bool
+validate(MmPlan *plan, const MmNode *where, MmWalk *walk,
+		 const MmValue *value)
+{
+	return !mm_walk_is_nested(value) ||
+		mm_walk_validate_value(walk, value, where->depth + 2,
+							   &plan->elements);
+}
+
+/*
+ * An embedded document whose fields are columns.  What stands there instead
+ * of one does not fit; null is as good as absent.
+ */
+static bool
+read_node(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
+		  const MmValue *value)
+{
+	MmWalk		inner;
+
+	if (value->type != MM_BSON_OBJECT)
+	{
+		if (!mm_walk_is_null(value))
+			leave_entry(plan, MM_LEFT_MISFIT, where, entry, value);
+		return validate(plan, where, walk, value);
+	}
+	if (!mm_walk_begin(&inner, value->data, value->len))
+		return mm_walk_fail(walk, inner.fault);
+	if (mm_walk_at_end(&inner))
+		leave_entry(plan, MM_LEFT_EMPTY, where, entry, value);
+	if (!read_members(plan, entry->node, &inner))
+		return mm_walk_fail(walk, inner.fault);
+	return true;
+}
+
+/* A value under a name that the contract knows; false at a fault. */
+static inline bool
+read_entry(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
+		   const MmValue *value)
+{
+	begin_entry(plan, where, entry, value);
+	if (entry->kind == MM_ENTRY_NODE)
+		return read_node(plan, where, entry, walk, value);
+	if (!validate(plan, where, walk, value))
+		return false;
+	if (entry->kind == MM_ENTRY_COLUMN)
+		fill(plan, where, entry, value);
+	else
+		leave_entry(plan, entry->kind == MM_ENTRY_IGNORE ?
+					MM_LEFT_IGNORE : MM_LEFT_EXTRA, where, entry, value);
+	return true;
+}
+
+/* When the whole document has a column, the rest is in there. */
+static bool
+read_unknown(MmPlan *plan, const MmNode *where, MmWalk *walk,
+			 const MmValue *value)
+{
+	if (plan->document == NULL)
+		leave(plan, MM_LEFT_UNKNOWN, where, NULL, value);
+	return validate(plan, where, walk, value);
+}
+
+static MmEntry *
+find_entry(const MmNode *node, const MmValue *value)
+{
+	MmKey		key = {value->key, value->key_len};
+	MmKeyEntry *slot = mm_keymap_lookup(node->by_key, key);
+
+	return slot ? node->entries[slot->number] : NULL;
+}
+
+/* False at a fault of the document, which the walk has. */
+static bool
+read_members(MmPlan *plan, MmNode *node, MmWalk *walk)
+{
+	MmEntry    *last = &node->start;
+
+	while (!mm_walk_at_end(walk))
+	{
+		MmEntry    *entry = last->next;
+		MmValue		value;
+
+		mm_walk_type(walk, &value);
+		if (entry == NULL ||
+			!mm_walk_expected_key(walk, &value, entry->key, entry->key_len))
+		{
+			if (!mm_walk_key(walk, &value))
+				return false;
+			entry = find_entry(node, &value);
+			if (entry != NULL)
+				last->next = entry;
+		}
+		if (!mm_walk_value(walk, &value))
+			return false;
+		if (++plan->elements > MM_WALK_MAX_ELEMENTS)
+			return mm_walk_fail(walk,
+								"There are more than 3000000 elements.");
+		if (entry == NULL)
+		{
+			if (!read_unknown(plan, node, walk, &value))
+				return false;
+			continue;
+		}
+		if (!read_entry(plan, node, entry, walk, &value))
+			return false;
+		last = entry;
+	}
+	return true;
+}
+
+/* ---------------------------------------------------------------------
+ * The document
+ * ---------------------------------------------------------------------
+ */
+
+/* Columns that the document has are written already. */
+static void
+fill_absent(MmPlan *plan)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const MmColumn *column = &plan->columns[i];
+
+		if (column->entry == NULL || column->entry->serial == plan->serial)
+			continue;
+		plan->values[column->index] = column->default_value;
+		plan->isnull[column->index] = !column->has_default;
+	}
+}
+
+/* The document in a column of its own, once it is known to be valid. */
+static void
+fill_document(MmPlan *plan)
+{
+	MmValue		value = {.type = MM_BSON_OBJECT, .key = "", .len = plan->len,
+	.data = plan->doc};
+	MmEntry		entry = {.column = plan->document, .left = -1};
+
+	fill(plan, plan->root, &entry, &value);
+	if (entry.left >= 0)
+		plan->left[entry.left].entry = NULL;
+}
+
+/* False: *fault says, in a sentence, why the bytes are no document. */
+bool
+mm_row_read(MmPlan *plan, const uint8 *doc, uint32 len, const char **fault)
+{
+	MmWalk		walk;
+
+	if (!mm_walk_check_len(&walk, len) ||
+		!mm_walk_begin(&walk, doc, len) ||
+		!read_members(plan, plan->root, &walk))
+	{
+		*fault = walk.fault;
+		return false;
+	}
+	if (plan->document != NULL)
+		fill_document(plan);
+	if (plan->nfilled < plan->ncolumns)
+		fill_absent(plan);
+	return true;
+}

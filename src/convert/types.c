@@ -1,0 +1,403 @@
+/*-------------------------------------------------------------------------
+ *
+ * types.c
+ *	  Types of columns: from SQL text, which can be filled and how, and which
+ *	  can stand in for another.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "compat.h"
+#include "convert/value.h"
+
+/* ---------------------------------------------------------------------
+ * SQL text
+ * ---------------------------------------------------------------------
+ */
+
+/* Where " COLLATE " begins; NULL: nowhere. */
+static char *
+find_collate(char *text)
+{
+	static const char word[] = " collate ";
+
+	for (char *p = text; *p != '\0'; p++)
+		if (pg_strncasecmp(p, word, strlen(word)) == 0)
+			return p;
+	return NULL;
+}
+
+/* The name of a collation as SQL, with its schema unless it is core's. */
+static char *
+collation_text(Oid collation)
+{
+	HeapTuple	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Form_pg_collation form;
+	char	   *result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for collation %u", collation);
+	form = (Form_pg_collation) GETSTRUCT(tuple);
+	if (form->collnamespace == PG_CATALOG_NAMESPACE)
+		result = pstrdup(quote_identifier(NameStr(form->collname)));
+	else
+		result = quote_qualified_identifier(get_namespace_name(form->collnamespace),
+											NameStr(form->collname));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+static Oid
+type_namespace(Oid typid)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(typid));
+	Oid			result;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", typid);
+	result = ((Form_pg_type) GETSTRUCT(tuple))->typnamespace;
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+MmSqlType
+mm_type_parse(const char *text)
+{
+	char	   *name = pstrdup(text);
+	char	   *collate = find_collate(name);
+	MmSqlType	type = {0};
+
+	if (collate != NULL)
+	{
+		char	   *collation = collate + strlen(" collate ");
+
+		*collate = '\0';
+		type.collation =
+			get_collation_oid(textToQualifiedNameList(cstring_to_text(collation)),
+							  false);
+	}
+	parseTypeString_compat(name, &type.typid, &type.typmod);
+	if (type_namespace(type.typid) == PG_CATALOG_NAMESPACE)
+		type.text = name;		/* core's: no search_path changes it */
+	else
+		type.text = format_type_extended(type.typid, type.typmod,
+										 FORMAT_TYPE_TYPEMOD_GIVEN |
+										 FORMAT_TYPE_FORCE_QUALIFY);
+	if (collate != NULL)
+		type.text = psprintf("%s COLLATE %s", type.text,
+							 collation_text(type.collation));
+	return type;
+}
+
+/* ---------------------------------------------------------------------
+ * How a type is filled
+ * ---------------------------------------------------------------------
+ */
+
+static const struct
+{
+	Oid			typid;
+	MmKind		kind;
+	uint32		exact;
+}			builtin_kinds[] = {
+#define BIT(type) MM_TYPE_BIT(type)
+	{TEXTOID, MM_KIND_TEXT, BIT(MM_BSON_STRING) | BIT(MM_BSON_OBJECT_ID) |
+		BIT(MM_BSON_SYMBOL) | BIT(MM_BSON_CODE) | BIT(MM_BSON_REGEX)},
+	{VARCHAROID, MM_KIND_VARCHAR, BIT(MM_BSON_STRING)},
+	{BPCHAROID, MM_KIND_CHAR, BIT(MM_BSON_STRING)},
+	{INT8OID, MM_KIND_BIGINT, BIT(MM_BSON_INT32) | BIT(MM_BSON_INT64)},
+	{INT4OID, MM_KIND_INTEGER, BIT(MM_BSON_INT32) | BIT(MM_BSON_INT64)},
+	{INT2OID, MM_KIND_SMALLINT, BIT(MM_BSON_INT32) | BIT(MM_BSON_INT64)},
+	{FLOAT8OID, MM_KIND_DOUBLE, BIT(MM_BSON_DOUBLE)},
+	{FLOAT4OID, MM_KIND_REAL, BIT(MM_BSON_DOUBLE)},
+	{NUMERICOID, MM_KIND_NUMERIC, BIT(MM_BSON_DECIMAL)},
+	{BOOLOID, MM_KIND_BOOLEAN, BIT(MM_BSON_BOOL)},
+	{TIMESTAMPTZOID, MM_KIND_TIMESTAMPTZ,
+		BIT(MM_BSON_DATE) | BIT(MM_BSON_TIMESTAMP) | BIT(MM_BSON_MAX_KEY)},
+	{TIMESTAMPOID, MM_KIND_TIMESTAMP,
+		BIT(MM_BSON_DATE) | BIT(MM_BSON_TIMESTAMP) | BIT(MM_BSON_MAX_KEY)},
+	{DATEOID, MM_KIND_DATE, BIT(MM_BSON_DATE) | BIT(MM_BSON_MAX_KEY)},
+	{JSONBOID, MM_KIND_JSONB, ~(uint32) 0},
+	{JSONOID, MM_KIND_JSON, ~(uint32) 0},
+	{UUIDOID, MM_KIND_UUID, BIT(MM_BSON_BINARY)},
+	{BYTEAOID, MM_KIND_BYTEA, BIT(MM_BSON_BINARY) | BIT(MM_BSON_OBJECT_ID)},
+#undef BIT
+};
+
+/*
+ * Types whose input functions cut or round without a word, so that nothing
+ * goes into them.
+ */
+static bool
+is_lossy_input(Oid typid)
+{
+	return typid == NAMEOID || typid == CHAROID || typid == MONEYOID ||
+		type_is_rowtype(typid) || get_typtype(typid) == TYPTYPE_PSEUDO;
+}
+
+static MmValueType *
+make_element(const MmValueType *type, Oid typid, int32 typmod,
+			 const MmContract *contract)
+{
+	MmValueType *element = palloc0(sizeof(MmValueType));
+
+	if (!mm_value_type_init(element, typid, typmod, contract, MM_INHERIT,
+							type->careful) ||
+		element->kind == MM_KIND_ARRAY)
+		return NULL;
+	return element;
+}
+
+static bool
+init_array(MmValueType *type, Oid element, const MmContract *contract)
+{
+	type->kind = MM_KIND_ARRAY;
+	type->exact = MM_TYPE_BIT(MM_BSON_ARRAY);
+	type->element = make_element(type, element, type->typmod, contract);
+	return type->element != NULL;
+}
+
+/* The base type of a domain over a domain is that of the innermost. */
+static bool
+init_domain(MmValueType *type, const MmContract *contract)
+{
+	int32		typmod = -1;
+	Oid			base = getBaseTypeAndTypmod(type->typid, &typmod);
+	MmValueType *element = palloc0(sizeof(MmValueType));
+
+	type->kind = MM_KIND_DOMAIN;
+	type->element = element;
+	if (!mm_value_type_init(element, base, typmod, contract, MM_INHERIT,
+							type->careful))
+		return false;
+	type->exact = element->exact;
+	return true;
+}
+
+/* An input function of text's own never raises: citext and the like. */
+static bool
+init_other(MmValueType *type)
+{
+	Oid			function;
+
+	if (get_typtype(type->typid) == TYPTYPE_ENUM)
+	{
+		type->kind = MM_KIND_ENUM;
+		type->exact = MM_TYPE_BIT(MM_BSON_STRING);
+		return true;
+	}
+	if (is_lossy_input(type->typid))
+		return false;
+	getTypeInputInfo(type->typid, &function, &type->ioparam);
+	type->exact = MM_TYPE_BIT(MM_BSON_STRING);
+	type->kind = function == F_TEXTIN ? MM_KIND_TEXT : MM_KIND_INPUT;
+	fmgr_info_cxt(function, &type->input, type->context);
+	return true;
+}
+
+/* What the type modifier limits; core's own encodings of it. */
+static void
+init_limits(MmValueType *type, int format)
+{
+	int32		typmod = type->typmod;
+
+	switch (type->kind)
+	{
+		case MM_KIND_TEXT:
+			if (format != MM_INHERIT && type->typid == TEXTOID)
+				type->kind = MM_KIND_JSON_TEXT;
+			break;
+		case MM_KIND_VARCHAR:
+			if (typmod < (int32) VARHDRSZ)
+				type->kind = MM_KIND_TEXT;
+			type->limit = typmod - (int32) VARHDRSZ;
+			break;
+		case MM_KIND_CHAR:
+			if (typmod < (int32) VARHDRSZ)
+				type->kind = MM_KIND_TEXT;
+			type->limit = typmod - (int32) VARHDRSZ;
+			break;
+		case MM_KIND_NUMERIC:
+			type->precision = typmod < (int32) VARHDRSZ ? 0 :
+				((typmod - VARHDRSZ) >> 16) & 0xffff;
+			/* eleven bits, signed since 15 */
+			type->scale = typmod < (int32) VARHDRSZ ? 0 :
+				(((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+			break;
+		case MM_KIND_TIMESTAMPTZ:
+		case MM_KIND_TIMESTAMP:
+			type->limit = typmod >= 0 && typmod <= MAX_TIMESTAMP_PRECISION ?
+				typmod : -1;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * Fills in *type, a zeroed struct that lives in the current context, for a
+ * column under a contract.  format: the field's, or MM_INHERIT.  False: such
+ * a column cannot be filled.
+ */
+bool
+mm_value_type_init(MmValueType *type, Oid typid, int32 typmod,
+				   const MmContract *contract, int format, bool careful)
+{
+	Oid			element = get_element_type(typid);
+	bool		known = false;
+
+	type->context = CurrentMemoryContext;
+	type->typid = typid;
+	type->typmod = typmod;
+	type->careful = careful;
+	type->invalid_text = contract->invalid_text;
+	type->uuid = contract->uuid;
+	type->form = format != MM_INHERIT ? (MmJsonForm) format :
+		contract->json_form;
+	get_typlenbyvalalign(typid, &type->typlen, &type->typbyval,
+						 &type->typalign);
+	for (int i = 0; i < lengthof(builtin_kinds); i++)
+	{
+		if (builtin_kinds[i].typid != typid)
+			continue;
+		type->kind = builtin_kinds[i].kind;
+		type->exact = builtin_kinds[i].exact;
+		known = true;
+	}
+	if (!known && OidIsValid(element))
+		known = init_array(type, element, contract);
+	else if (!known && get_typtype(typid) == TYPTYPE_DOMAIN)
+		known = init_domain(type, contract);
+	else if (!known)
+		known = init_other(type);
+	if (known)
+		init_limits(type, format);
+	return known;
+}
+
+/* For the type and what it is made of. */
+void
+mm_value_type_set_builder(MmValueType *type, MmJsonbBuilder *builder)
+{
+	for (; type != NULL; type = type->element)
+		type->builder = builder;
+}
+
+bool
+mm_type_is_fillable(Oid typid, int32 typmod)
+{
+	MmContract	contract = {0};
+	MmValueType type = {0};
+
+	return mm_value_type_init(&type, typid, typmod, &contract, MM_INHERIT,
+							  false);
+}
+
+/* ---------------------------------------------------------------------
+ * Standing in for another type
+ * ---------------------------------------------------------------------
+ */
+
+/* Is the type on the list, which InvalidOid ends? */
+static bool
+is_one_of(Oid typid, const Oid *list)
+{
+	for (; OidIsValid(*list); list++)
+		if (*list == typid)
+			return true;
+	return false;
+}
+
+/* Types other than itself, text and JSON that can take what it takes. */
+static const Oid *
+substitutes(Oid wanted)
+{
+	static const Oid none[] = {InvalidOid};
+	static const Oid for_integer[] = {
+		INT8OID, INT4OID, INT2OID, FLOAT8OID, NUMERICOID, InvalidOid
+	};
+	static const Oid for_float[] = {FLOAT8OID, NUMERICOID, InvalidOid};
+	static const Oid for_boolean[] = {INT8OID, INT4OID, INT2OID, InvalidOid};
+	static const Oid for_time[] = {TIMESTAMPTZOID, TIMESTAMPOID, InvalidOid};
+	static const Oid for_date[] = {
+		DATEOID, TIMESTAMPTZOID, TIMESTAMPOID, InvalidOid
+	};
+	static const Oid for_uuid[] = {BYTEAOID, InvalidOid};
+	static const Oid for_text[] = {VARCHAROID, BPCHAROID, InvalidOid};
+
+	switch (wanted)
+	{
+		case INT8OID:
+		case INT4OID:
+		case INT2OID:
+			return for_integer;
+		case FLOAT8OID:
+		case FLOAT4OID:
+			return for_float;
+		case BOOLOID:
+			return for_boolean;
+		case TIMESTAMPTZOID:
+		case TIMESTAMPOID:
+			return for_time;
+		case DATEOID:
+			return for_date;
+		case UUIDOID:
+			return for_uuid;
+		case TEXTOID:
+		case VARCHAROID:
+		case BPCHAROID:
+			return for_text;
+		default:
+			return none;
+	}
+}
+
+/* citext and the like */
+static bool
+type_is_text_like(Oid typid)
+{
+	Oid			function;
+	Oid			ioparam;
+
+	getTypeInputInfo(typid, &function, &ioparam);
+	return function == F_TEXTIN;
+}
+
+/*
+ * Each value is checked on its way, so that narrow integers may do for wide
+ * ones, an enum for text, and a limit is no obstacle.
+ */
+bool
+mm_type_can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
+{
+	Oid			element = get_element_type(have);
+	Oid			base = getBaseType(have);
+
+	if (have == wanted || have == JSONBOID || have == JSONOID)
+		return true;
+	if (OidIsValid(element) && OidIsValid(get_element_type(wanted)))
+		return mm_type_can_hold(element, have_typmod,
+								get_element_type(wanted), wanted_typmod);
+	if (base != have)
+		return mm_type_can_hold(base, have_typmod, wanted, wanted_typmod);
+	if (is_one_of(have, substitutes(wanted)))
+		return true;
+	if (wanted == TEXTOID && (get_typtype(have) == TYPTYPE_ENUM ||
+							  type_is_text_like(have)))
+		return true;
+	return have == TEXTOID && wanted != JSONBOID && wanted != JSONOID &&
+		!OidIsValid(get_element_type(wanted));
+}
