@@ -52,7 +52,7 @@ SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split"
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split": "halves"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"naming": "camel"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"sample_size": -1}')$$);
-SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"flatten_depth": 1}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": 1}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"verify": "full"}')$$);
 
 -- other arguments

@@ -269,6 +269,7 @@ given_contract(const MmCall *call)
 		contract->json_form = (MmJsonForm) mm_json_format;
 	if (contract->filter != NULL)
 		mm_source_check_filter(contract->filter);
+	resolve_types(contract);
 	return contract;
 }
 
@@ -293,6 +294,7 @@ inferred_contract(MmCall *call)
 	contract->on_error = (MmOnError) mm_on_error;
 	contract->json_form = (MmJsonForm) mm_json_format;
 	contract->extra_column = "_extra";
+	resolve_types(contract);
 	return contract;
 }
 
@@ -352,6 +354,5 @@ mm_call_prepare(MmCall *call)
 	if (!mm_contract_needs_extra(contract))
 		contract->extra_column = NULL;
 	protect_key(contract);
-	resolve_types(contract);
 	check_width(contract);
 }

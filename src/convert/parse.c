@@ -217,6 +217,28 @@ read_kind(const Place *place)
 }
 
 static void
+add_place_context(void *arg)
+{
+	errcontext("mapping, %s", (char *) arg);
+}
+
+static List *
+split_path(const char *path, char *place)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = add_place_context,
+		.arg = place,
+	};
+	List	   *parts;
+
+	error_context_stack = &callback;
+	parts = mm_names_split(path);
+	error_context_stack = callback.previous;
+	return parts;
+}
+
+static void
 read_path(MmField *field, const Place *place)
 {
 	if (field->kind == MM_FIELD_DOCUMENT)
@@ -228,7 +250,7 @@ read_path(MmField *field, const Place *place)
 	field->path = need_text(place, "path");
 	if (strstr(field->path, "[]") != NULL)
 		refuse(place_of(place, "path"), "paths into arrays");
-	field->parts = mm_names_split(field->path);
+	field->parts = split_path(field->path, place_of(place, "path"));
 	field->path = mm_names_join(field->parts);
 }
 
