@@ -12,6 +12,7 @@
  *	  names.c    path -> column name
  *	  contract.c contract <-> jsonb
  *	  plan.c     contract + tuple descriptor -> column plan; document -> row
+ *	  tally.c    what became of the values, for the books
  *	  value.c    one BSON value -> one Datum
  *	  extended.c BSON value -> Extended JSON, over a writer
  *	  json.c     the writer of text, and the text form of scalars
@@ -31,6 +32,8 @@
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
+
+#include "convert/tally.h"
 
 /* What happens to a value that does not fit its column. */
 typedef enum MmOnError
@@ -155,6 +158,9 @@ extern bool mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len,
 
 /* attribute numbers that the contract fills (sorted, without duplicates) */
 extern List *mm_plan_attnums(const MmPlan *plan);
+
+/* Of the plan; counts the documents that were converted since it was made. */
+extern MmTally *mm_plan_tally(MmPlan *plan);
 
 /* true if a column of this type can take what "type" was inferred for */
 extern bool mm_type_is_fillable(Oid typid);

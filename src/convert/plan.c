@@ -28,6 +28,7 @@
 #include "convert/jsonb.h"
 #include "convert/keymap.h"
 #include "convert/names.h"
+#include "convert/tally.h"
 #include "convert/value.h"
 #include "convert/walk.h"
 
@@ -69,8 +70,12 @@ struct MmPlan
 	Column	   *columns;
 	mm_keymap_hash *by_key;
 	List	   *attnums;
+	MemoryContext context;		/* of the plan */
+	MmTally    *tally;			/* its fields: columns, then all others */
 
 	/* of the document at work */
+	const uint8 *doc;
+	uint32		doc_len;
 	uint64		serial;
 	Column		start;			/* stands before the first column */
 	int			nfilled;		/* columns that it has */
@@ -171,6 +176,8 @@ mm_plan_create(const MmContract *contract, TupleDesc desc)
 	MmPlan	   *plan = palloc0(sizeof(MmPlan));
 	ListCell   *lc;
 
+	plan->context = CurrentMemoryContext;
+	plan->tally = mm_tally_create(list_length(contract->fields) + 1);
 	plan->on_error = contract->on_error;
 	plan->invalid_text = contract->invalid_text;
 	plan->columns = palloc0(sizeof(Column) * list_length(contract->fields));
@@ -202,6 +209,12 @@ List *
 mm_plan_attnums(const MmPlan *plan)
 {
 	return plan->attnums;
+}
+
+MmTally *
+mm_plan_tally(MmPlan *plan)
+{
+	return plan->tally;
 }
 
 /* ---------------------------------------------------------------------
@@ -540,6 +553,59 @@ check_not_null(const MmPlan *plan, const bool *isnull, MmReject *reject)
 	return true;
 }
 
+static void
+count_conflict(const MmPlan *plan, MmConflict *line)
+{
+	line->first_id = mm_json_source_id(plan->doc, plan->doc_len);
+	mm_tally_conflict(plan->tally, plan->context, line);
+	pfree(line->first_id);
+}
+
+static void
+count_reject(const MmPlan *plan, const MmReject *reject)
+{
+	MmConflict	line = {
+		.path = reject->path ? reject->path : "",
+		.column = reject->column,
+		.column_type = reject->column_type,
+		.bson_type = reject->bson_type ? reject->bson_type : "null",
+		.action = "rejected",
+	};
+
+	count_conflict(plan, &line);
+}
+
+static void
+count_leftover(const MmPlan *plan, const Leftover *left)
+{
+	const Column *column = left->column;
+	bool		dropped = column && plan->on_error == MM_ON_ERROR_SET_NULL;
+	int			field = column ? column - plan->columns : plan->ncolumns;
+	MmConflict	line = {0};
+
+	plan->tally->fields[field].n[dropped ? MM_FATE_SET_NULL :
+								 MM_FATE_DIVERTED]++;
+	if (column == NULL)
+		return;
+	line.path = column->field->path;
+	line.column = column->field->column;
+	line.column_type = unconstify(char *, column->type_name);
+	line.bson_type = unconstify(char *, mm_walk_type_name(left->value.type));
+	line.action = dropped ? "set_null" : "diverted";
+	count_conflict(plan, &line);
+}
+
+static void
+count_values(const MmPlan *plan, const bool *isnull)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+		if (!isnull[plan->columns[i].index])
+			plan->tally->fields[i].n[MM_FATE_EXACT]++;
+	for (int i = 0; i < plan->nleft; i++)
+		if (!plan->left[i].overridden)
+			count_leftover(plan, &plan->left[i]);
+}
+
 /*
  * Settles what is left over.  *diverted grows only when the document will be
  * stored, so that the sums of the counters close.
@@ -571,6 +637,7 @@ settle(const MmPlan *plan, Datum *values, bool *isnull, int64 *diverted,
 		!fill_extra(plan, kept, nkept, values, isnull, reject))
 		return false;
 	*diverted += misfits;
+	count_values(plan, isnull);
 	return true;
 }
 
@@ -580,6 +647,8 @@ mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len, Datum *values,
 {
 	MmWalk		walk;
 
+	plan->doc = doc;
+	plan->doc_len = len;
 	plan->serial++;
 	plan->nfilled = 0;
 	forget_leftovers(plan);
@@ -589,5 +658,8 @@ mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len, Datum *values,
 		return reject_corrupt(plan, walk.fault, reject);
 	if (plan->nfilled < plan->ncolumns)
 		fill_absent(plan, values, isnull);
-	return settle(plan, values, isnull, diverted, reject);
+	if (settle(plan, values, isnull, diverted, reject))
+		return true;
+	count_reject(plan, reject);
+	return false;
 }
