@@ -105,6 +105,8 @@ CREATE TABLE mongo_migrate.chunk (
   docs_filtered    bigint NOT NULL DEFAULT 0,
   values_diverted  bigint NOT NULL DEFAULT 0,
   bytes_read       bigint NOT NULL DEFAULT 0,
+  field_values     bigint[],          -- for each field of the mapping, then all other paths: values by what
+                                      -- became of them (seven figures, see field_stat); null: none counted
   sqlstate         text,              -- of the last attempt, when it failed
   message          text,
   detail           text,
@@ -138,6 +140,24 @@ CREATE TABLE mongo_migrate.dead_letter (
 );
 COMMENT ON TABLE mongo_migrate.dead_letter IS 'documents that could not be stored';
 CREATE INDEX dead_letter_job_idx ON mongo_migrate.dead_letter (job_id, table_no);
+
+CREATE TABLE mongo_migrate.conflict (
+  job_id        bigint NOT NULL,
+  table_no      integer NOT NULL,
+  chunk_no      integer NOT NULL,     -- each loader writes the lines of its own chunk: no contention
+  path          text NOT NULL,
+  column_name   text,
+  column_type   text,
+  bson_type     text NOT NULL,
+  action        text NOT NULL
+                CHECK (action IN ('diverted', 'rejected', 'set_null', 'set_default', 'altered', 'duplicate')),
+  documents     bigint NOT NULL CHECK (documents > 0),
+  first_id      text NOT NULL,        -- canonical Extended JSON
+  FOREIGN KEY (job_id, table_no, chunk_no) REFERENCES mongo_migrate.chunk ON DELETE CASCADE
+);
+COMMENT ON TABLE mongo_migrate.conflict IS 'values that needed a decision: documents of each chunk by path, types and what was done';
+-- Not unique: paths have no upper limit, and only the holder of the chunk's lock writes its lines.
+CREATE INDEX conflict_chunk_idx ON mongo_migrate.conflict (job_id, table_no, chunk_no);
 
 CREATE TABLE mongo_migrate.event (
   event_id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -196,6 +216,11 @@ COMMENT ON FUNCTION mongo_migrate.format_count(bigint) IS 'a count in at most si
 CREATE FUNCTION mongo_migrate.bson_document(bson bytea) RETURNS json
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_bson_document';
 COMMENT ON FUNCTION mongo_migrate.bson_document(bytea) IS 'relaxed Extended JSON of a document; null if it is none';
+
+CREATE FUNCTION mongo_migrate.suggestion(path text, column_type text, bson_type text, action text)
+  RETURNS text
+  LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_suggestion';
+COMMENT ON FUNCTION mongo_migrate.suggestion(text, text, text, text) IS 'a change that would keep the values of a conflict';
 
 -- ---------------------------------------------------------------------------
 -- Functions: look
@@ -346,6 +371,50 @@ CREATE VIEW mongo_migrate.table_stat AS
        WHERE c.job_id = t.job_id AND c.table_no = t.table_no) c;
 COMMENT ON VIEW mongo_migrate.table_stat IS 'counters of each table';
 
+-- What became of the values of each field.  The seven figures of a field are in the order of MmFate.
+CREATE VIEW mongo_migrate.field_stat AS
+  SELECT f.job_id, f.table_no, f.field_no,
+         COALESCE(t.mapping #>> ARRAY['fields', f.field_no::text, 'path'],
+                  t.mapping #>> ARRAY['fields', f.field_no::text, 'column'], '(others)') AS path,
+         f.exact, f.widened, f.diverted, f.set_null, f.set_default, f.ignored, f.altered
+    FROM (SELECT c.job_id, c.table_no, ((v.i - 1) / 7)::integer AS field_no,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 1), 0)::bigint AS exact,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 2), 0)::bigint AS widened,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 3), 0)::bigint AS diverted,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 4), 0)::bigint AS set_null,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 5), 0)::bigint AS set_default,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 6), 0)::bigint AS ignored,
+                 COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 0), 0)::bigint AS altered
+            FROM mongo_migrate.chunk c
+            CROSS JOIN LATERAL unnest(c.field_values) WITH ORDINALITY AS v (n, i)
+           GROUP BY c.job_id, c.table_no, (v.i - 1) / 7) f
+    JOIN mongo_migrate.job_table t ON t.job_id = f.job_id AND t.table_no = f.table_no;
+COMMENT ON VIEW mongo_migrate.field_stat IS 'values of each field, by what became of them';
+
+-- Was anything lost?  Pending letters are kept, so that they take nothing away.
+CREATE VIEW mongo_migrate.value_stat AS
+  SELECT t.job_id, t.table_no, v.exact, v.widened, v.diverted, v.set_null, v.set_default, v.ignored, v.altered,
+         d.duplicates, l.pending, l.discarded,
+         v.set_null + v.set_default + v.ignored + v.altered + d.duplicates + l.discarded = 0 AS lossless
+    FROM mongo_migrate.job_table t
+    CROSS JOIN LATERAL (
+      SELECT sum(f.exact)::bigint AS exact, sum(f.widened)::bigint AS widened, sum(f.diverted)::bigint AS diverted,
+             sum(f.set_null)::bigint AS set_null, sum(f.set_default)::bigint AS set_default,
+             sum(f.ignored)::bigint AS ignored, sum(f.altered)::bigint AS altered
+        FROM mongo_migrate.field_stat f
+       WHERE f.job_id = t.job_id AND f.table_no = t.table_no) v
+    CROSS JOIN LATERAL (
+      SELECT COALESCE(sum(c.documents), 0)::bigint AS duplicates
+        FROM mongo_migrate.conflict c
+       WHERE c.job_id = t.job_id AND c.table_no = t.table_no AND c.action = 'duplicate') d
+    CROSS JOIN LATERAL (
+      SELECT count(*) FILTER (WHERE e.status = 'pending') AS pending,
+             count(*) FILTER (WHERE e.status = 'discarded') AS discarded
+        FROM mongo_migrate.dead_letter e
+       WHERE e.job_id = t.job_id AND e.table_no = t.table_no) l
+   WHERE v.exact IS NOT NULL OR l.pending + l.discarded > 0;
+COMMENT ON VIEW mongo_migrate.value_stat IS 'values of each table, by what became of them';
+
 CREATE VIEW @extschema@.migrate_progress AS
   SELECT t.job_id, t.target_table::text AS target, t.phase,
          @extschema@.migrate_progress_bar(f.fraction, 20) || ' '
@@ -471,8 +540,32 @@ COMMENT ON COLUMN @extschema@.migrate_errors.occurred_at IS 'when it was rejecte
 COMMENT ON COLUMN @extschema@.migrate_errors.status IS 'pending, replayed or discarded';
 COMMENT ON COLUMN @extschema@.migrate_errors.attempts IS 'how often it was tried';
 
+CREATE VIEW @extschema@.migrate_conflicts AS
+  SELECT c.job_id, t.target_table::text AS target, c.path, c.column_name, c.column_type, c.bson_type, c.documents,
+         CASE WHEN j.own THEN c.first_id END AS first_id, c.action,
+         mongo_migrate.suggestion(c.path, c.column_type, c.bson_type, c.action) AS suggestion
+    FROM (SELECT l.job_id, l.table_no, l.path, l.column_name, l.column_type, l.bson_type, l.action,
+                 sum(l.documents)::bigint AS documents,
+                 (array_agg(l.first_id ORDER BY l.chunk_no))[1] AS first_id
+            FROM mongo_migrate.conflict l
+           GROUP BY l.job_id, l.table_no, l.path, l.column_name, l.column_type, l.bson_type, l.action) c
+    JOIN mongo_migrate.visible_job j ON j.job_id = c.job_id
+    JOIN mongo_migrate.job_table t ON t.job_id = c.job_id AND t.table_no = c.table_no
+   ORDER BY c.job_id, c.table_no, c.documents DESC, c.path COLLATE "C", c.bson_type COLLATE "C", c.action COLLATE "C";
+COMMENT ON VIEW @extschema@.migrate_conflicts IS 'values that did not fit, by path and type: what to change in the mapping';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.job_id IS 'job';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.target IS 'table that is filled';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.path IS 'where in the documents';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.column_name IS 'column of the path; null: it has none';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.column_type IS 'type of that column';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.bson_type IS 'type of the values that did not fit';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.documents IS 'documents that have such a value';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.first_id IS '_id of the first of them in canonical Extended JSON; only for the owner of the job';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.action IS 'what was done: diverted (into _extra), rejected (the document), set_null, set_default, altered (the text), duplicate (the last of several was kept)';
+COMMENT ON COLUMN @extschema@.migrate_conflicts.suggestion IS 'a change that would keep such values';
+
 CREATE VIEW @extschema@.migrate_events AS
-  SELECT e.event_id, e.job_id, e.at, e.severity, e.phase, e.message, e.detail
+  SELECT e.event_id, e.job_id, e.at, e.severity, e.phase, e.message, CASE WHEN j.own THEN e.detail END AS detail
     FROM mongo_migrate.event e
     JOIN mongo_migrate.visible_job j ON j.job_id = e.job_id
    ORDER BY e.event_id;
@@ -483,7 +576,7 @@ COMMENT ON COLUMN @extschema@.migrate_events.at IS 'when';
 COMMENT ON COLUMN @extschema@.migrate_events.severity IS 'info, warning or error';
 COMMENT ON COLUMN @extschema@.migrate_events.phase IS 'phase of the job';
 COMMENT ON COLUMN @extschema@.migrate_events.message IS 'what happened';
-COMMENT ON COLUMN @extschema@.migrate_events.detail IS 'more of it';
+COMMENT ON COLUMN @extschema@.migrate_events.detail IS 'more of it; only for the owner of the job, since it may quote a document';
 
 CREATE VIEW @extschema@.migrate_stat_table AS
   SELECT t.job_id, format('%I.%I', t.target_schema, t.target_table) AS target, t.docs_total, t.docs_done,
@@ -558,8 +651,8 @@ $$;
 -- ---------------------------------------------------------------------------
 
 GRANT SELECT ON @extschema@.migrate_progress, @extschema@.migrate_workers, @extschema@.migrate_jobs,
-  @extschema@.migrate_errors, @extschema@.migrate_events, @extschema@.migrate_stat_job,
-  @extschema@.migrate_stat_table, @extschema@.migrate_stat_worker TO PUBLIC;
+  @extschema@.migrate_errors, @extschema@.migrate_conflicts, @extschema@.migrate_events,
+  @extschema@.migrate_stat_job, @extschema@.migrate_stat_table, @extschema@.migrate_stat_worker TO PUBLIC;
 
 -- A dump keeps the history: jobs that are final.  Secrets stay out.
 SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.job',
@@ -571,6 +664,8 @@ SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.table_phase',
 SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.chunk',
   $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
 SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.dead_letter',
+  $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
+SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.conflict',
   $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);
 SELECT pg_catalog.pg_extension_config_dump('mongo_migrate.event',
   $$WHERE job_id IN (SELECT j.job_id FROM mongo_migrate.job j WHERE j.state IN ('completed', 'failed', 'canceled'))$$);

@@ -42,6 +42,7 @@ SELECT count(*) FROM migrate_progress;
 SELECT count(*) FROM migrate_workers;
 SELECT count(*) FROM migrate_jobs;
 SELECT count(*) FROM migrate_errors;
+SELECT count(*) FROM migrate_conflicts;
 SELECT count(*) FROM migrate_events;
 SELECT count(*) FROM migrate_stat_job;
 SELECT count(*) FROM migrate_stat_table;

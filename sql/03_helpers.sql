@@ -35,3 +35,16 @@ SET mongo_migrate.chunk_size = '1kB';
 SHOW mongo_migrate.chunk_size;
 SET mongo_migrate.max_workers = 3;
 SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'mongo\_migrate.%' ORDER BY name COLLATE "C";
+
+-- what to do about a conflict
+SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, column_type, bson_type, action)
+  FROM (VALUES
+    ('total', 'numeric', 'string', 'rejected'), ('total', 'bigint', 'string', 'diverted'),
+    ('note', 'text', 'string', 'rejected'), ('note', NULL, 'string', 'rejected'), ('note', 'character varying(10)', 'string', 'diverted'),
+    ('n', 'smallint', 'int', 'set_null'), ('n', 'integer', 'double', 'diverted'), ('n', 'bigint', 'decimal', 'diverted'),
+    ('n', 'double precision', 'long', 'diverted'), ('n', 'numeric(12,2)', 'double', 'rejected'), ('n', 'real', 'double', 'diverted'),
+    ('n', 'numeric', 'double', 'diverted'), ('n', 'boolean', 'int', 'diverted'),
+    ('at', 'timestamp with time zone', 'date', 'diverted'), ('id', 'uuid', 'binData', 'diverted'),
+    ('tags', 'text[]', 'int', 'diverted'), ('a', 'bigint', 'object', 'diverted'), ('a', 'text', 'array', 'diverted'),
+    ('key', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('x', 'bigint', 'int', 'duplicate'),
+    ('note', 'text', 'string', 'altered'), ('(others)', NULL, '(others)', 'diverted')) AS v (path, column_type, bson_type, action);

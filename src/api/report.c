@@ -28,6 +28,23 @@ MM_FUNCTION(migrate_objectid_time);
 MM_FUNCTION(mongo_migrate_bson_document);
 MM_FUNCTION(mongo_migrate_fdw_validator);
 
+/* "12 exact, 3 in _extra": what there is of it.  alias: a row of counts. */
+#define FATES(alias) \
+	" CASE WHEN " alias ".exact > 0 THEN " alias ".exact || ' exact' END," \
+	" CASE WHEN " alias ".widened > 0" \
+	" THEN " alias ".widened || ' widened' END," \
+	" CASE WHEN " alias ".diverted > 0" \
+	" THEN " alias ".diverted || ' in _extra' END"
+#define LOSSES(alias) \
+	" CASE WHEN " alias ".set_null > 0" \
+	" THEN " alias ".set_null || ' set to null' END," \
+	" CASE WHEN " alias ".set_default > 0" \
+	" THEN " alias ".set_default || ' set to default' END," \
+	" CASE WHEN " alias ".ignored > 0" \
+	" THEN " alias ".ignored || ' ignored' END," \
+	" CASE WHEN " alias ".altered > 0" \
+	" THEN " alias ".altered || ' altered' END"
+
 static const char summary_sql[] =
 	"WITH t AS (SELECT s.*, jt.database, jt.collection, jt.verify_count,"
 	" jt.split, j.workers, j.finished_at - j.started_at AS total"
@@ -38,30 +55,45 @@ static const char summary_sql[] =
 	" + COALESCE(clock_timestamp() - started_at, '0')) AS spent"
 	" FROM mongo_migrate.table_phase WHERE job_id = $1),"
 	" s AS ("
-	" SELECT t.table_no, 1 AS n, 'plan' AS step,"
+	" SELECT t.table_no, 1 AS n, 0 AS field_no, 'plan' AS step,"
 	" t.database || '.' || t.collection AS object, NULL::bigint AS documents,"
 	" NULL::bigint AS rows, NULL::bigint AS rejected, NULL::bigint AS bytes,"
 	" p.spent FROM t JOIN p USING (table_no) WHERE p.phase = 'planning'"
-	" UNION ALL SELECT t.table_no, 2,"
+	" UNION ALL SELECT t.table_no, 2, 0,"
 	" format('copy (%s worker%s)', least(t.workers, t.chunks_total),"
 	" CASE WHEN least(t.workers, t.chunks_total) = 1 THEN '' ELSE 's' END),"
 	" format('%I.%I', t.target_schema, t.target_table), t.docs_done,"
 	" t.rows_inserted + t.rows_updated, t.docs_rejected, t.bytes_done,"
 	" p.spent FROM t JOIN p USING (table_no) WHERE p.phase = 'copying'"
-	" UNION ALL SELECT t.table_no, 3, 'create indexes',"
+	" UNION ALL SELECT t.table_no, 3, 0, 'create indexes',"
 	" format('%s index%s', t.indexes_done,"
 	" CASE WHEN t.indexes_done = 1 THEN '' ELSE 'es' END), NULL,"
 	" t.rows_inserted, NULL, NULL, p.spent FROM t JOIN p USING (table_no)"
 	" WHERE p.phase = 'indexing'"
-	" UNION ALL SELECT t.table_no, 4, 'analyze',"
+	" UNION ALL SELECT t.table_no, 4, 0, 'analyze',"
 	" format('%I.%I', t.target_schema, t.target_table), NULL, NULL, NULL,"
 	" NULL, p.spent FROM t JOIN p USING (table_no)"
 	" WHERE p.phase = 'analyzing'"
-	" UNION ALL SELECT t.table_no, 5, 'verify count',"
+	" UNION ALL SELECT t.table_no, 5, 0, 'verify count',"
 	" format('%I.%I', t.target_schema, t.target_table), t.verify_count,"
 	" t.rows_inserted + t.rows_updated, NULL, NULL, p.spent"
 	" FROM t JOIN p USING (table_no) WHERE p.phase = 'verifying'"
-	" UNION ALL SELECT 2147483647, 6, 'total (wall clock)',"
+	" UNION ALL SELECT v.table_no, 6, 0, 'values',"
+	" concat_ws(', ', CASE WHEN v.lossless THEN 'lossless: yes'"
+	" ELSE 'lossless: no' END," LOSSES("v") ","
+	" CASE WHEN v.duplicates > 0"
+	" THEN v.duplicates || ' with duplicate keys' END,"
+	" CASE WHEN v.discarded > 0 THEN v.discarded || ' discarded' END,"
+	FATES("v") ","
+	" CASE WHEN v.pending > 0 THEN v.pending || ' rejected' END),"
+	" NULL, NULL, NULL, NULL, NULL FROM mongo_migrate.value_stat v"
+	" WHERE v.job_id = $1"
+	" UNION ALL SELECT f.table_no, 7, f.field_no, 'values of ' || f.path,"
+	" concat_ws(', '," FATES("f") "," LOSSES("f") "),"
+	" NULL, NULL, NULL, NULL, NULL FROM mongo_migrate.field_stat f"
+	" WHERE f.job_id = $1 AND f.widened + f.diverted + f.set_null"
+	" + f.set_default + f.ignored + f.altered > 0"
+	" UNION ALL SELECT 2147483647, 8, 0, 'total (wall clock)',"
 	" format('%s table%s', count(*), CASE WHEN count(*) = 1 THEN ''"
 	" ELSE 's' END), sum(t.docs_done)::bigint,"
 	" sum(t.rows_inserted + t.rows_updated)::bigint,"
@@ -72,7 +104,7 @@ static const char summary_sql[] =
 	" spent, CASE WHEN documents IS NOT NULL AND bytes IS NOT NULL"
 	" AND spent > '0' THEN mongo_migrate.format_count((documents /"
 	" extract(epoch FROM spent))::bigint) || '/s' END"
-	" FROM s ORDER BY table_no, n";
+	" FROM s ORDER BY table_no, n, field_no";
 
 Datum
 migrate_summary(PG_FUNCTION_ARGS)

@@ -40,6 +40,8 @@
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
+#include "convert/tally.h"
+
 /* What happens to a value that does not fit its column. */
 typedef enum MmOnError
 {
@@ -242,7 +244,7 @@ extern bool mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len,
  * What became of the values so far; fields in the order of the contract.
  * Only documents count that could be stored, for conflicts the others, too.
  */
-extern struct MmTally *mm_plan_tally(MmPlan *plan);
+extern MmTally *mm_plan_tally(MmPlan *plan);
 
 /* attribute numbers that the contract fills (sorted, without duplicates) */
 extern List *mm_plan_attnums(const MmPlan *plan);

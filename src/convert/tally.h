@@ -45,8 +45,13 @@ typedef struct MmConflict
 	int64		documents;
 } MmConflict;
 
-/* Above this many lines of one checkpoint, paths become "(others)". */
+/*
+ * Above this many lines of one checkpoint, further ones share a line
+ * "(others)" for each action.
+ */
 #define MM_TALLY_CONFLICTS 200
+#define MM_TALLY_ACTIONS 6
+#define MM_TALLY_OTHERS "(others)"
 
 typedef struct MmTally
 {
@@ -54,15 +59,22 @@ typedef struct MmTally
 								 * last one stands for all other paths */
 	MmFieldTally *fields;
 	int			nconflicts;
-	MmConflict *conflicts;		/* [MM_TALLY_CONFLICTS + 1] */
+	MmConflict *conflicts;		/* [MM_TALLY_CONFLICTS + MM_TALLY_ACTIONS] */
 } MmTally;
 
 /* In the current context. */
 extern MmTally *mm_tally_create(int nfields);
-/* A copy to go back to; in the current context. */
+/*
+ * A copy to go back to; in the current context, and in one piece: pfree()
+ * frees all of it.
+ */
 extern MmTally *mm_tally_save(const MmTally *tally);
+/* Lines made since are freed. */
 extern void mm_tally_restore(MmTally *tally, const MmTally *saved);
-/* Counts a document under a line, which is made when it is new. */
+/*
+ * Counts a document under a line, which is made when it is new: its texts are
+ * copied into the context.
+ */
 extern void mm_tally_conflict(MmTally *tally, MemoryContext context,
 							  const MmConflict *line);
 

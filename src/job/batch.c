@@ -1,17 +1,19 @@
 /*-------------------------------------------------------------------------
  *
  * batch.c
- *	  Documents on their way from the stream into the sink: convert, buffer,
- *	  store by 64 kB of BSON, and dead letters for what cannot be stored.
+ *	  Documents on their way into the sink: convert, buffer, store by 64 kB
+ *	  of BSON, and tell the caller of each one that cannot be stored.
  *
- * A value that does not fit is a result of the converter: its document goes
- * to the dead letters at once, in the same transaction.  A row that the
- * table refuses is an error of the server.  In the fast mode that error ends
- * the transaction; the loader then comes back to the committed position in
- * careful mode, where each group of rows is stored in a subtransaction and
- * halved until the refused row stands alone.  Careful mode keeps a copy of
- * the bytes of each document in the batch, and converts them again for each
- * try, since a rolled back try leaves nothing to be trusted in the slots.
+ * Loaders fill it from a stream, migrate_replay() from the dead letters.
+ *
+ * A value that does not fit is a result of the converter: its document is
+ * rejected at once.  A row that the table refuses is an error of the server.
+ * In the fast mode that error ends the transaction; the loader then comes
+ * back to the committed position in careful mode, where each group of rows is
+ * stored in a subtransaction and halved until the refused row stands alone.
+ * Careful mode keeps a copy of the bytes of each document in the batch, and
+ * converts them again for each try, since a rolled back try leaves nothing to
+ * be trusted in the slots; what it counted is taken back.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,7 +25,6 @@
 #include "utils/resowner.h"
 
 #include "job/batch.h"
-#include "job/catalog.h"
 #include "job/worker.h"
 
 /* So that a batch stays in the L2 cache. */
@@ -33,30 +34,34 @@ struct MmBatch
 {
 	const MmJob *job;
 	const MmJobTable *table;
-	const MmChunk *chunk;
 	MmCounters *books;
+	MmRejectHandler handler;
+	void	   *handler_arg;
 	MmSink	   *sink;
 	MmPlan	   *plan;
 	MemoryContext context;		/* of the rows, reset when they are stored */
 	bool		careful;
 	int			rows;
 	Size		bytes;
-	bytea	   *docs[MM_SINK_ROWS]; /* careful mode only */
+	bytea	   *docs[MM_SINK_ROWS]; /* careful mode only, as the next */
+	void	   *items[MM_SINK_ROWS];
 	const uint8 *doc;			/* at work, for the error context; or NULL */
 	uint32		doc_len;
+	const MmReject *why;		/* it is being rejected; or NULL */
 };
 
 MmBatch *
-mm_batch_begin(const MmJob *job, const MmJobTable *table,
-			   const MmChunk *chunk, bool careful, MmCounters *books)
+mm_batch_begin(const MmJob *job, const MmJobTable *table, bool careful,
+			   MmCounters *books, MmRejectHandler handler, void *arg)
 {
 	MmBatch    *batch = palloc0(sizeof(MmBatch));
 
 	batch->job = job;
 	batch->table = table;
-	batch->chunk = chunk;
 	batch->careful = careful;
 	batch->books = books;
+	batch->handler = handler;
+	batch->handler_arg = arg;
 	batch->sink = mm_sink_heap.open(table->relid, table->fresh);
 	if (batch->sink == NULL)
 		mm_worker_raise_dropped(table);
@@ -70,21 +75,29 @@ mm_batch_begin(const MmJob *job, const MmJobTable *table,
 	return batch;
 }
 
-/* Error context: job, collection and, while one is at work, document. */
+/*
+ * Error context: job, collection, while one is at work the document, and
+ * while it is being rejected the place in it.
+ */
 static void
 add_error_context(void *arg)
 {
 	MmBatch    *batch = arg;
+	const MmReject *why = batch->why;
+	StringInfoData where;
 
+	initStringInfo(&where);
+	appendStringInfo(&where, "migration job %lld, %s.%s",
+					 (long long) batch->job->job_id, batch->table->database,
+					 batch->table->collection);
 	if (batch->doc != NULL)
-		errcontext("migration job %lld, %s.%s _id %s",
-				   (long long) batch->job->job_id, batch->table->database,
-				   batch->table->collection,
-				   mm_json_id_for_message(batch->doc, batch->doc_len));
-	else
-		errcontext("migration job %lld, %s.%s",
-				   (long long) batch->job->job_id, batch->table->database,
-				   batch->table->collection);
+		appendStringInfo(&where, " _id %s",
+						 mm_json_id_for_message(batch->doc, batch->doc_len));
+	if (why != NULL && why->path != NULL)
+		appendStringInfo(&where, ", path \"%s\"", why->path);
+	if (why != NULL && why->column != NULL)
+		appendStringInfo(&where, ", column %s", why->column);
+	errcontext("%s", where.data);
 }
 
 static void
@@ -97,31 +110,24 @@ push_error_context(MmBatch *batch, ErrorContextCallback *callback)
 }
 
 static void
-reject(MmBatch *batch, const uint8 *doc, uint32 len, const MmReject *why)
+reject(MmBatch *batch, const uint8 *doc, uint32 len, void *item,
+	   const MmReject *why)
 {
-	MmDeadLetter letter = {.reject = *why};
-
-	if (why->stop)
-		ereport(ERROR,
-				(errcode(why->sqlstate),
-				 errmsg_internal("%s", why->message),
-				 why->detail ? errdetail_internal("%s", why->detail) : 0,
-				 errhint("on_error is \"stop\": correct the document or "
-						 "choose another on_error.")));
-	letter.source_id = mm_json_source_id(doc, len);
-	letter.raw = palloc(VARHDRSZ + len);
-	SET_VARSIZE(letter.raw, VARHDRSZ + len);
-	memcpy(VARDATA(letter.raw), doc, len);
-	mm_dead_letter_insert(batch->job->job_id, batch->chunk, &letter);
+	batch->doc = doc;
+	batch->doc_len = len;
+	batch->why = why;
+	batch->handler(batch->handler_arg, item, doc, len, why);
 	batch->books->docs_rejected++;
+	batch->doc = NULL;
+	batch->why = NULL;
 }
 
 /*
- * Converts a document into row i; false when it was rejected.  Values and
- * dead letter live in the batch's context.
+ * Converts a document into row i; false when it was rejected.  Values live
+ * in the batch's context.
  */
 static bool
-convert(MmBatch *batch, const uint8 *doc, uint32 len, int i)
+convert(MmBatch *batch, const uint8 *doc, uint32 len, void *item, int i)
 {
 	TupleTableSlot *slot = batch->sink->ops->get_slot(batch->sink, i);
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
@@ -134,7 +140,7 @@ convert(MmBatch *batch, const uint8 *doc, uint32 len, int i)
 							 slot->tts_isnull,
 							 &batch->books->values_diverted, &why);
 	if (!stored)
-		reject(batch, doc, len, &why);
+		reject(batch, doc, len, item, &why);
 	batch->doc = NULL;
 	MemoryContextSwitchTo(old);
 	return stored;
@@ -189,6 +195,8 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	MmCounters	books = *batch->books;
+	MmTally    *tally = mm_plan_tally(batch->plan);
+	MmTally    *saved = mm_tally_save(tally);
 	volatile bool stored = true;
 
 	BeginInternalSubTransaction(NULL);
@@ -202,7 +210,8 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 			bytea	   *doc = batch->docs[first + i];
 
 			if (convert(batch, (uint8 *) VARDATA(doc),
-						VARSIZE(doc) - VARHDRSZ, rows))
+						VARSIZE(doc) - VARHDRSZ, batch->items[first + i],
+						rows))
 				rows++;
 		}
 		if (rows > 0)
@@ -216,9 +225,12 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 		stored = !take_row_error(why);
 		RollbackAndReleaseCurrentSubTransaction();
 		*batch->books = books;
+		mm_tally_restore(tally, saved);
 		batch->doc = NULL;
+		batch->why = NULL;
 	}
 	PG_END_TRY();
+	pfree(saved);
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return stored;
@@ -239,7 +251,8 @@ store_carefully(MmBatch *batch, int first, int n)
 		return;
 	}
 	doc = batch->docs[first];
-	reject(batch, (uint8 *) VARDATA(doc), VARSIZE(doc) - VARHDRSZ, &why);
+	reject(batch, (uint8 *) VARDATA(doc), VARSIZE(doc) - VARHDRSZ,
+		   batch->items[first], &why);
 }
 
 /*
@@ -247,13 +260,14 @@ store_carefully(MmBatch *batch, int first, int n)
  * hold.
  */
 static void
-keep_document(MmBatch *batch, const uint8 *doc, uint32 len)
+keep_document(MmBatch *batch, const uint8 *doc, uint32 len, void *item)
 {
 	bytea	   *copy = MemoryContextAlloc(batch->context, VARHDRSZ + len);
 
 	(void) batch->sink->ops->get_slot(batch->sink, batch->rows);
 	SET_VARSIZE(copy, VARHDRSZ + len);
 	memcpy(VARDATA(copy), doc, len);
+	batch->items[batch->rows] = item;
 	batch->docs[batch->rows++] = copy;
 }
 
@@ -278,7 +292,7 @@ flush(MmBatch *batch)
 }
 
 bool
-mm_batch_add(MmBatch *batch, const uint8 *doc, uint32 len)
+mm_batch_add(MmBatch *batch, const uint8 *doc, uint32 len, void *item)
 {
 	ErrorContextCallback callback;
 	bool		full;
@@ -286,8 +300,8 @@ mm_batch_add(MmBatch *batch, const uint8 *doc, uint32 len)
 	push_error_context(batch, &callback);
 	batch->books->docs_read++;
 	if (batch->careful)
-		keep_document(batch, doc, len);
-	else if (convert(batch, doc, len, batch->rows))
+		keep_document(batch, doc, len, item);
+	else if (convert(batch, doc, len, item, batch->rows))
 		batch->rows++;
 	batch->bytes += len;
 	full = batch->rows >= MM_SINK_ROWS || batch->bytes >= BATCH_BYTES;
@@ -306,4 +320,10 @@ mm_batch_end(MmBatch *batch)
 	flush(batch);
 	error_context_stack = callback.previous;
 	batch->sink->ops->close(batch->sink);
+}
+
+const MmTally *
+mm_batch_tally(const MmBatch *batch)
+{
+	return mm_plan_tally(batch->plan);
 }

@@ -24,6 +24,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -85,6 +86,19 @@ void
 mm_arg_jsonb(MmArgs *args, Jsonb *value)
 {
 	add_arg(args, JSONBOID, JsonbPGetDatum(value), value == NULL);
+}
+
+void
+mm_arg_int8_array(MmArgs *args, const int64 *values, int n)
+{
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+	ArrayType  *array;
+
+	for (int i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(values[i]);
+	array = construct_array(elements, n, INT8OID, sizeof(int64),
+							FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	add_arg(args, INT8ARRAYOID, PointerGetDatum(array), false);
 }
 
 /*

@@ -35,6 +35,7 @@ extern void mm_arg_bool(MmArgs *args, bool value);
 extern void mm_arg_text(MmArgs *args, const char *value);	/* NULL: null */
 extern void mm_arg_bytea(MmArgs *args, const bytea *value); /* NULL: null */
 extern void mm_arg_jsonb(MmArgs *args, Jsonb *value);
+extern void mm_arg_int8_array(MmArgs *args, const int64 *values, int n);
 
 /*
  * A scope in which queries run as the extension's owner, inside SPI.  Never
@@ -121,20 +122,17 @@ extern int	mm_chunk_count(int64 job_id);
 extern MmChunk *mm_chunk_claim(int64 job_id, int max_attempts);
 extern bool mm_chunk_lock(int64 job_id, MmChunk *chunk);
 extern void mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
-								const MmCounters *delta, bytea *position,
+								const MmCounters *delta,
+								const MmTally *tally, bytea *position,
 								bool done);
+extern void mm_chunk_check_books(int64 job_id);
 extern void mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
 						  const MmFailure *failure);
 extern bool mm_chunk_failure(int64 job_id, MmFailure *failure);
 
-typedef struct MmDeadLetter
-{
-	MmReject	reject;
-	char	   *source_id;
-	bytea	   *raw;
-} MmDeadLetter;
-
-extern void mm_dead_letter_insert(int64 job_id, const MmChunk *chunk,
-								  const MmDeadLetter *letter);
+/* letter_rows.c */
+extern void mm_letter_insert(int64 job_id, const MmChunk *chunk,
+							 const uint8 *doc, uint32 len,
+							 const MmReject *why);
 
 #endif							/* MM_CATALOG_H */

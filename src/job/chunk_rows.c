@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * chunk_rows.c
- *	  The tables chunk and dead_letter: the books of a job.
+ *	  The tables chunk and conflict: the books of a job.
  *
  * pending -> running -> done
  *            running -> pending   (the attempt failed, others are left)
@@ -166,6 +166,57 @@ mm_chunk_lock(int64 job_id, MmChunk *chunk)
 	return ours;
 }
 
+/* Sums two arrays by element; either may be null, or shorter. */
+#define ADD_FIELD_VALUES(parameter) \
+	" field_values = (SELECT array_agg(COALESCE(v.have, 0)" \
+	" + COALESCE(v.more, 0) ORDER BY v.i)" \
+	" FROM unnest(field_values, " parameter ") WITH ORDINALITY" \
+	" AS v (have, more, i))"
+
+/* One line per path and types; only we write the lines of this chunk. */
+static void
+add_conflict(int64 job_id, const MmChunk *chunk, const MmConflict *line)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, chunk->table_no);
+	mm_arg_int4(&args, chunk->chunk_no);
+	mm_arg_text(&args, line->path);
+	mm_arg_text(&args, line->column);
+	mm_arg_text(&args, line->column_type);
+	mm_arg_text(&args, line->bson_type);
+	mm_arg_text(&args, line->action);
+	mm_arg_int8(&args, line->documents);
+	mm_arg_text(&args, line->first_id);
+	mm_catalog_execute("MERGE INTO mongo_migrate.conflict c"
+					   " USING (SELECT $1 AS job_id) n"
+					   " ON c.job_id = n.job_id AND c.table_no = $2"
+					   " AND c.chunk_no = $3 AND c.path = $4"
+					   " AND c.column_name IS NOT DISTINCT FROM $5"
+					   " AND c.column_type IS NOT DISTINCT FROM $6"
+					   " AND c.bson_type = $7 AND c.action = $8"
+					   " WHEN MATCHED THEN UPDATE SET"
+					   " documents = c.documents + $9"
+					   " WHEN NOT MATCHED THEN INSERT (job_id, table_no,"
+					   " chunk_no, path, column_name, column_type, bson_type,"
+					   " action, documents, first_id) VALUES ($1, $2, $3, $4,"
+					   " $5, $6, $7, $8, $9, $10)", &args);
+}
+
+static void
+add_conflicts(int64 job_id, const MmChunk *chunk, const MmTally *tally)
+{
+	for (int i = 0; i < tally->nconflicts; i++)
+		add_conflict(job_id, chunk, &tally->conflicts[i]);
+}
+
+static void
+arg_field_values(MmArgs *args, const MmTally *tally)
+{
+	mm_arg_int8_array(args, tally->fields[0].n, tally->nfields * MM_FATES);
+}
+
 /*
  * Adds what this transaction did to the books of the chunk.  The caller
  * holds the chunk's lock and has written the rows and dead letters in the
@@ -173,7 +224,8 @@ mm_chunk_lock(int64 job_id, MmChunk *chunk)
  */
 void
 mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
-					const MmCounters *delta, bytea *position, bool done)
+					const MmCounters *delta, const MmTally *tally,
+					bytea *position, bool done)
 {
 	MmArgs		args = {0};
 
@@ -187,6 +239,7 @@ mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 	mm_arg_int8(&args, delta->bytes_read);
 	mm_arg_bytea(&args, position);
 	mm_arg_bool(&args, done);
+	arg_field_values(&args, tally);
 	if (mm_catalog_execute("UPDATE mongo_migrate.chunk SET"
 						   " docs_read = docs_read + $5,"
 						   " rows_inserted = rows_inserted + $6,"
@@ -195,12 +248,54 @@ mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 						   " docs_filtered = docs_filtered + $9,"
 						   " values_diverted = values_diverted + $10,"
 						   " bytes_read = bytes_read + $11,"
+						   ADD_FIELD_VALUES("$14") ","
 						   " \"position\" = COALESCE($12, \"position\"),"
 						   " attempts_excused = attempts,"
 						   " state = CASE WHEN $13 THEN 'done'"
 						   " ELSE 'running' END" CHUNK_KEY, &args) != 1)
 		elog(ERROR, "chunk %d of job %lld is not locked", chunk->chunk_no,
 			 (long long) job_id);
+	add_conflicts(job_id, chunk, tally);
+}
+
+/*
+ * Raises unless the books of a job that has copied everything close: each
+ * document read is a row or a dead letter that is there.  The first is a
+ * constraint of the table, too; this is the last look before "completed".
+ */
+void
+mm_chunk_check_books(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	MmCounters	sum;
+	int64		letters;
+	int			open,
+				failed;
+
+	mm_chunk_totals(job_id, &sum, &open, &failed);
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT count(*) FROM mongo_migrate.dead_letter"
+					 " WHERE job_id = $1 AND status <> 'replayed'", &args);
+	letters = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	if (open == 0 && failed == 0 && sum.docs_rejected == letters &&
+		sum.docs_read == sum.rows_inserted + sum.rows_updated +
+		sum.docs_rejected + sum.docs_filtered)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("the books of migration job %lld do not close",
+					(long long) job_id),
+			 errdetail("Of %lld documents read, %lld were inserted, %lld updated, %lld rejected and %lld filtered; there are %lld dead letters and %d chunks that are not done.",
+					   (long long) sum.docs_read,
+					   (long long) sum.rows_inserted,
+					   (long long) sum.rows_updated,
+					   (long long) sum.docs_rejected,
+					   (long long) sum.docs_filtered, (long long) letters,
+					   open + failed),
+			 errhint("The tables of schema mongo_migrate were changed by others: load again with if_exists => 'truncate'.")));
 }
 
 /*
@@ -253,31 +348,4 @@ mm_chunk_failure(int64 job_id, MmFailure *failure)
 	}
 	mm_catalog_end(&scope);
 	return found;
-}
-
-void
-mm_dead_letter_insert(int64 job_id, const MmChunk *chunk,
-					  const MmDeadLetter *letter)
-{
-	const MmReject *reject = &letter->reject;
-	MmArgs		args = {0};
-
-	mm_arg_int8(&args, job_id);
-	mm_arg_int4(&args, chunk->table_no);
-	mm_arg_int4(&args, chunk->chunk_no);
-	mm_arg_text(&args, reject->stage);
-	mm_arg_text(&args, letter->source_id);
-	mm_arg_text(&args, reject->path);
-	mm_arg_text(&args, reject->bson_type);
-	mm_arg_text(&args, reject->column);
-	mm_arg_text(&args, reject->column_type);
-	mm_arg_text(&args, unpack_sql_state(reject->sqlstate));
-	mm_arg_text(&args, reject->message);
-	mm_arg_text(&args, reject->detail);
-	mm_arg_bytea(&args, letter->raw);
-	mm_catalog_execute("INSERT INTO mongo_migrate.dead_letter"
-					   " (job_id, table_no, chunk_no, stage, source_id, path,"
-					   " bson_type, column_name, column_type, sqlstate,"
-					   " message, detail, raw) VALUES ($1, $2, $3, $4, $5,"
-					   " $6, $7, $8, $9, $10, $11, $12, $13)", &args);
 }

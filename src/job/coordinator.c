@@ -480,7 +480,10 @@ finish(Coordinator *c, bool completed)
 		mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
 	}
 	else if (completed)
+	{
+		mm_chunk_check_books(job->job_id);
 		mm_job_set_state(job->job_id, MM_JOB_COMPLETED, NULL);
+	}
 	else if (job->state == MM_JOB_PAUSING)
 		mm_job_set_state(job->job_id, MM_JOB_PAUSED, NULL);
 	else

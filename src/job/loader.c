@@ -175,6 +175,26 @@ close_stream(Loader *l)
  * ---------------------------------------------------------------------
  */
 
+/* A document that cannot be stored: a dead letter, or the end of the job. */
+static void
+reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
+				const MmReject *why)
+{
+	Loader	   *l = arg;
+
+	if (!why->stop)
+	{
+		mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
+		return;
+	}
+	ereport(ERROR,
+			(errcode(why->sqlstate),
+			 errmsg_internal("%s", why->message),
+			 why->detail ? errdetail_internal("%s", why->detail) : 0,
+			 errhint("on_error is \"stop\": correct the document or "
+					 "choose another on_error.")));
+}
+
 /* Begins the transaction; NULL when the chunk is not ours any more. */
 static MmBatch *
 begin_checkpoint(Loader *l)
@@ -187,8 +207,8 @@ begin_checkpoint(Loader *l)
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->checkpoint_context);
 	if (mm_chunk_lock(l->job->job_id, l->chunk))
-		batch = mm_batch_begin(l->job, l->table, l->chunk, l->careful,
-							   &l->books);
+		batch = mm_batch_begin(l->job, l->table, l->careful, &l->books,
+							   reject_document, l);
 	return batch;
 }
 
@@ -199,7 +219,8 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 
 	mm_batch_end(batch);
 	position = l->source->ops->get_position(l->stream);
-	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books, position, done);
+	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books,
+						mm_batch_tally(batch), position, done);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(l->chunk_context);
 	pgstat_report_stat(false);
@@ -254,7 +275,7 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 
 		Assert(CurrentMemoryContext == l->checkpoint_context);
 		l->books.bytes_read += len;
-		stored = mm_batch_add(batch, doc, len);
+		stored = mm_batch_add(batch, doc, len, NULL);
 		if (!stored && (l->books.docs_read & 127) != 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
