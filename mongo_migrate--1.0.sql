@@ -105,8 +105,8 @@ CREATE TABLE mongo_migrate.chunk (
   docs_filtered    bigint NOT NULL DEFAULT 0,
   values_diverted  bigint NOT NULL DEFAULT 0,
   bytes_read       bigint NOT NULL DEFAULT 0,
-  field_values     bigint[],          -- for each field of the mapping, then all other paths: values by what
-                                      -- became of them (seven figures, see field_stat); null: none counted
+  field_values     bigint[],          -- for all paths without a field, then each field of the mapping: values by
+                                      -- what became of them (seven figures, see field_stat); null: none counted
   sqlstate         text,              -- of the last attempt, when it failed
   message          text,
   detail           text,
@@ -374,8 +374,9 @@ COMMENT ON VIEW mongo_migrate.table_stat IS 'counters of each table';
 -- What became of the values of each field.  The seven figures of a field are in the order of MmFate.
 CREATE VIEW mongo_migrate.field_stat AS
   SELECT f.job_id, f.table_no, f.field_no,
-         COALESCE(t.mapping #>> ARRAY['fields', f.field_no::text, 'path'],
-                  t.mapping #>> ARRAY['fields', f.field_no::text, 'column'], '(others)') AS path,
+         CASE WHEN f.field_no = 0 THEN '(others)'
+              ELSE COALESCE(t.mapping #>> ARRAY['fields', (f.field_no - 1)::text, 'path'],
+                            t.mapping #>> ARRAY['fields', (f.field_no - 1)::text, 'column']) END AS path,
          f.exact, f.widened, f.diverted, f.set_null, f.set_default, f.ignored, f.altered
     FROM (SELECT c.job_id, c.table_no, ((v.i - 1) / 7)::integer AS field_no,
                  COALESCE(sum(v.n) FILTER (WHERE v.i % 7 = 1), 0)::bigint AS exact,

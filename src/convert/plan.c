@@ -205,7 +205,7 @@ add_path(MmPlan *plan, const MmField *field)
 		if (!found)
 		{
 			entry->kind = MM_ENTRY_NODE;
-			entry->number = plan->tally->nfields - 1;
+			entry->number = MM_TALLY_UNKNOWN;
 			entry->node = make_node(node, entry);
 		}
 		node = entry->node;
@@ -255,7 +255,7 @@ mm_plan_create(const MmContract *contract, TupleDesc desc, bool careful)
 {
 	MmPlan	   *plan = palloc0(sizeof(MmPlan));
 	int			nfields = list_length(contract->fields);
-	int			number = 0;
+	int			number = MM_TALLY_UNKNOWN + 1;
 	ListCell   *lc;
 
 	plan->contract = contract;

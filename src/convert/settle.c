@@ -156,7 +156,7 @@ count(MmPlan *plan, const MmLeftover *left, Verdict verdict)
 		[VERDICT_REJECT] = -1,
 	};
 	int			number = left->entry ? left->entry->number :
-		plan->tally->nfields - 1;
+		MM_TALLY_UNKNOWN;
 
 	if (fates[verdict] >= 0)
 		plan->tally->fields[number].n[fates[verdict]]++;
@@ -253,7 +253,7 @@ fill_extra(MmPlan *plan, const Verdict *verdicts, MmReject *reject)
 	{
 		mm_plan_conflict(plan, plan->contract->extra_column, NULL, "string",
 						 "altered");
-		plan->tally->fields[plan->tally->nfields - 1].n[MM_FATE_ALTERED]++;
+		plan->tally->fields[MM_TALLY_UNKNOWN].n[MM_FATE_ALTERED]++;
 	}
 	plan->values[plan->extra] = JsonbPGetDatum(extra);
 	plan->isnull[plan->extra] = false;

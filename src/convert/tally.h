@@ -53,10 +53,14 @@ typedef struct MmConflict
 #define MM_TALLY_ACTIONS 6
 #define MM_TALLY_OTHERS "(others)"
 
+/* Number of what stands under no field's path. */
+#define MM_TALLY_UNKNOWN 0
+
 typedef struct MmTally
 {
-	int			nfields;		/* fields of the contract, in its order; the
-								 * last one stands for all other paths */
+	int			nfields;		/* first all paths without a field, then the
+								 * fields of the contract in its order, to
+								 * which some may be added later */
 	MmFieldTally *fields;
 	int			nconflicts;
 	MmConflict *conflicts;		/* [MM_TALLY_CONFLICTS + MM_TALLY_ACTIONS] */

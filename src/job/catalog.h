@@ -89,6 +89,13 @@ extern MmJob *mm_job_load(int64 job_id, bool lock);
 /* Why a failed job failed; with the latest snapshot. */
 extern MmFailure mm_job_failure_latest(int64 job_id);
 extern List *mm_job_load_tables(int64 job_id);
+/*
+ * The contract of a table as it is now; its row is locked against others who
+ * want to change it until the end of the transaction.
+ */
+extern MmContract *mm_job_lock_contract(int64 job_id, int table_no);
+extern void mm_job_set_contract(int64 job_id, int table_no,
+								const MmContract *contract);
 extern int64 mm_job_insert(const MmJob *job, const char *secret_uri);
 extern void mm_job_insert_table(int64 job_id, const MmJobTable *table);
 /*

@@ -454,6 +454,38 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 	mm_catalog_end(&scope);
 }
 
+MmContract *
+mm_job_lock_contract(int64 job_id, int table_no)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	Jsonb	   *mapping;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT mapping FROM mongo_migrate.job_table"
+						 " WHERE job_id = $1 AND table_no = $2"
+						 " FOR NO KEY UPDATE", &args) != 1)
+		elog(ERROR, "table %d of job %lld is gone", table_no,
+			 (long long) job_id);
+	mapping = mm_row_jsonb(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return mm_contract_from_jsonb(mapping);
+}
+
+void
+mm_job_set_contract(int64 job_id, int table_no, const MmContract *contract)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_jsonb(&args, mm_contract_to_jsonb(contract));
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET mapping = $3"
+					   " WHERE job_id = $1 AND table_no = $2", &args);
+}
+
 void
 mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
 {

@@ -15,6 +15,8 @@
  *										 and open again at the position
  *	  an error of one row				 again in careful mode (batch.c), up to
  *										 the next checkpoint
+ *	  a field without a column			 (extra: add_column) again, when the
+ *										 table has one (widen.c)
  *	  a transient error of the target    wait and again
  *	  any other error					 the chunk is given back with the
  *										 reason, or fails
@@ -41,12 +43,14 @@
 #include "job/catalog.h"
 #include "job/retry.h"
 #include "job/shared.h"
+#include "job/widen.h"
 #include "job/worker.h"
 #include "source/source.h"
 
 typedef struct Loader
 {
 	MmWorkerArgs args;
+	MemoryContext context;		/* lives as long as the process */
 	MmJob	   *job;
 	List	   *tables;
 	MmShared   *shared;
@@ -62,6 +66,7 @@ typedef struct Loader
 	MmJobTable *table;			/* of the chunk at work */
 	MmChunk    *chunk;
 	MmStream   *stream;
+	List	   *new_fields;		/* that the table needs columns for */
 	bool		careful;
 	bool		failed;			/* the chunk, and so the job */
 	MmCounters	books;			/* of the open transaction */
@@ -73,6 +78,7 @@ typedef enum CopyEnd
 	COPY_DONE,					/* the chunk is complete */
 	COPY_STOPPED,				/* pause or cancel */
 	COPY_LOST,					/* the chunk is not ours any more */
+	COPY_WIDEN,					/* the table needs more columns first */
 	COPY_FAILED					/* by the source; the error says more */
 } CopyEnd;
 
@@ -182,6 +188,14 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 {
 	Loader	   *l = arg;
 
+	if (why->new_fields != NIL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(l->chunk_context);
+
+		l->new_fields = mm_widen_copy_fields(why->new_fields);
+		MemoryContextSwitchTo(old);
+		return;
+	}
 	if (!why->stop)
 	{
 		mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
@@ -212,12 +226,15 @@ begin_checkpoint(Loader *l)
 	return batch;
 }
 
-static void
+/* False: nothing was committed, as the table needs more columns. */
+static bool
 commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 {
 	bytea	   *position;
 
 	mm_batch_end(batch);
+	if (l->new_fields != NIL)
+		return false;
 	position = l->source->ops->get_position(l->stream);
 	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books,
 						mm_batch_tally(batch), position, done);
@@ -230,6 +247,7 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	publish(l, GetCurrentTimestamp());
 	mm_retry_progress(&l->retry);
 	l->careful = false;
+	return true;
 }
 
 static void
@@ -276,6 +294,8 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 		Assert(CurrentMemoryContext == l->checkpoint_context);
 		l->books.bytes_read += len;
 		stored = mm_batch_add(batch, doc, len, NULL);
+		if (l->new_fields != NIL)
+			break;
 		if (!stored && (l->books.docs_read & 127) != 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
@@ -309,8 +329,12 @@ copy_stream(Loader *l, MmSourceError *error)
 		next = fill_checkpoint(l, batch, error);
 		if (next == MM_NEXT_ERROR && l->table->split == MM_SPLIT_NONE)
 			abort_checkpoint(l);
-		else
-			commit_checkpoint(l, batch, next == MM_NEXT_END);
+		else if (l->new_fields != NIL ||
+				 !commit_checkpoint(l, batch, next == MM_NEXT_END))
+		{
+			abort_checkpoint(l);
+			return COPY_WIDEN;
+		}
 
 		if (next == MM_NEXT_END)
 			return COPY_DONE;
@@ -323,6 +347,27 @@ copy_stream(Loader *l, MmSourceError *error)
  * Attempts
  * ---------------------------------------------------------------------
  */
+
+/* The tables of the job, with the contracts as they are now. */
+static void
+load_tables(Loader *l)
+{
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(l->context);
+	l->tables = mm_job_load_tables(l->args.job_id);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(l->chunk_context);
+	if (l->chunk != NULL)
+		l->table = list_nth(l->tables, l->chunk->table_no - 1);
+}
+
+static void
+widen_table(Loader *l)
+{
+	mm_widen_table(l->job, l->table, l->new_fields);
+	l->new_fields = NIL;
+	load_tables(l);
+}
 
 /*
  * Copies the claimed chunk from its committed position to its end.  Returns
@@ -342,6 +387,11 @@ copy_chunk(Loader *l)
 		if (open_stream(l, &error))
 			end = copy_stream(l, &error);
 		close_stream(l);
+		if (end == COPY_WIDEN)
+		{
+			widen_table(l);
+			continue;
+		}
 		if (end != COPY_FAILED || error.stopped)
 			return;
 		disconnect(l);
@@ -455,6 +505,7 @@ work_on_chunk(Loader *l)
 		if (failure != NULL)
 		{
 			disconnect(l);
+			l->new_fields = NIL;
 			memset(&l->books, 0, sizeof(l->books));
 			publish(l, GetCurrentTimestamp());
 			again = survive(l, failure) && !stop_wanted();
@@ -500,6 +551,7 @@ begin_work(Loader *l)
 												  ALLOCSET_DEFAULT_SIZES);
 	dsm_segment *segment;
 
+	l->context = context;
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
 	l->job = mm_job_load(l->args.job_id, false);

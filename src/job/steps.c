@@ -33,8 +33,9 @@
 #define CHUNKS_PER_WORKER 8
 #define SMALLEST_CHUNK (8 * 1024 * 1024)
 
-static char *
-target_name(const MmJobTable *table)
+/* Qualified and quoted; raises 42P01 when the table is gone. */
+char *
+mm_step_target_name(const MmJobTable *table)
 {
 	char	   *name = get_rel_name(table->relid);
 
@@ -185,7 +186,7 @@ mm_step_index(const MmJob *job, const MmJobTable *table)
 	char	   *sql;
 
 	mm_worker_tx_begin();
-	sql = mm_step_key_sql(target_name(table), table->contract,
+	sql = mm_step_key_sql(mm_step_target_name(table), table->contract,
 						  job->options.tablespace);
 	if (table->created && sql != NULL && !has_primary_key(table->relid))
 	{
@@ -201,7 +202,7 @@ mm_step_analyze(const MmJob *job, const MmJobTable *table)
 	if (!job->options.analyze)
 		return;
 	mm_worker_tx_begin();
-	mm_sql_run(psprintf("ANALYZE %s", target_name(table)));
+	mm_sql_run(psprintf("ANALYZE %s", mm_step_target_name(table)));
 	mm_worker_tx_commit();
 }
 
@@ -221,7 +222,7 @@ verify_target(const MmJobTable *table, const MmCounters *books)
 						  ACL_SELECT) != ACLCHECK_OK)
 		return;
 	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
-									   target_name(table)));
+									   mm_step_target_name(table)));
 	if (rows != books->rows_inserted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -311,7 +312,7 @@ mm_step_drop_target(const MmJob *job)
 			continue;
 		SetUserIdAndSecContext(job->owner, save_sec_context |
 							   SECURITY_RESTRICTED_OPERATION);
-		mm_sql_run(psprintf("DROP TABLE %s", target_name(table)));
+		mm_sql_run(psprintf("DROP TABLE %s", mm_step_target_name(table)));
 		SetUserIdAndSecContext(save_userid, save_sec_context);
 	}
 }

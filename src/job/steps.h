@@ -13,6 +13,8 @@
 
 #include "job/job.h"
 
+/* The name that the table has now, qualified and quoted; raises 42P01. */
+extern char *mm_step_target_name(const MmJobTable *table);
 /* Bytes that a chunk should have; limit: the option chunk_size. */
 extern int64 mm_step_chunk_bytes(const MmCollection *collection, int workers,
 								 int64 limit);

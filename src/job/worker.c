@@ -151,6 +151,7 @@ static void
 fix_session(void)
 {
 	set_option("search_path", "pg_catalog, pg_temp");
+	set_option("TimeZone", "UTC");	/* for strings that name no zone */
 	set_option("DateStyle", "ISO, YMD");
 	set_option("IntervalStyle", "postgres");
 	set_option("extra_float_digits", "1");

@@ -1,0 +1,162 @@
+/*-------------------------------------------------------------------------
+ *
+ * widen.c
+ *	  Columns for fields that the contract does not know (extra: add_column).
+ *
+ * A loader that meets such a field gives up its checkpoint, which releases
+ * its lock on the table, comes here, and starts again at the committed
+ * position with the new contract.  The row of the table in job_table is
+ * locked meanwhile, so that of several loaders with the same field one adds
+ * the column and the others find it there.  NO KEY UPDATE: dead letters of
+ * loaders that are still at work refer to that row.
+ *
+ * ALTER TABLE waits for the checkpoints of the other loaders, and they for it
+ * when they begin the next one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "convert/names.h"
+#include "job/catalog.h"
+#include "job/steps.h"
+#include "job/widen.h"
+#include "job/worker.h"
+
+/* Columns that stay free, for people. */
+#define COLUMNS_LEFT 10
+
+static char *
+copy_text(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+List *
+mm_widen_copy_fields(const List *fields)
+{
+	List	   *copies = NIL;
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		const MmField *field = lfirst(lc);
+		MmField    *copy = palloc(sizeof(MmField));
+
+		*copy = *field;
+		copy->path = copy_text(field->path);
+		copy->parts = mm_names_split(copy->path);
+		copy->column = copy_text(field->column);
+		copy->type = copy_text(field->type);
+		copy->bson_types = copy_text(field->bson_types);
+		copies = lappend(copies, copy);
+	}
+	return copies;
+}
+
+static bool
+has_path(const MmContract *contract, const char *path)
+{
+	ListCell   *lc;
+
+	foreach(lc, contract->fields)
+	{
+		const MmField *field = lfirst(lc);
+
+		if (field->path != NULL && strcmp(field->path, path) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Attribute numbers in use, those of dropped columns included. */
+static int
+count_attributes(Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	int			n = RelationGetNumberOfAttributes(rel);
+
+	relation_close(rel, NoLock);
+	return n;
+}
+
+/* The field's name for the column, or one with a number behind it. */
+static char *
+free_name(Oid relid, const MmField *field)
+{
+	char	   *name = field->column;
+
+	for (int i = 2; get_attnum(relid, name) != InvalidAttrNumber; i++)
+		name = mm_names_number(field->column, i);
+	return name;
+}
+
+static void
+add_column(const MmJobTable *table, const MmContract *contract,
+		   MmField *field)
+{
+	char	   *name = mm_step_target_name(table);
+	char	   *comment = psprintf("MongoDB: %s %s (%s)", contract->namespace,
+								   field->path, field->bson_types);
+
+	field->column = free_name(table->relid, field);
+	mm_sql_run(psprintf("ALTER TABLE %s ADD COLUMN %s %s", name,
+						quote_identifier(field->column), field->type));
+	mm_sql_run(psprintf("COMMENT ON COLUMN %s.%s IS %s", name,
+						quote_identifier(field->column),
+						quote_literal_cstr(comment)));
+}
+
+/*
+ * Adds what is missing; false when nothing was changed.  When the table is
+ * full, further fields go to the extra column.
+ */
+static bool
+widen(const MmJob *job, const MmJobTable *table, MmContract *contract,
+	  const List *fields)
+{
+	bool		changed = false;
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		MmField    *field = lfirst(lc);
+
+		if (contract->extra != MM_EXTRA_ADD_COLUMN ||
+			has_path(contract, field->path))
+			continue;
+		changed = true;
+		if (count_attributes(table->relid) >=
+			MaxHeapAttributeNumber - COLUMNS_LEFT)
+		{
+			contract->extra = MM_EXTRA_COLUMN;
+			mm_job_event(job->job_id, "warning",
+						 mm_phase_name(MM_PHASE_COPYING),
+						 psprintf("table \"%s.%s\" has no room for more columns",
+								  table->target_schema, table->target_table),
+						 "Further fields are kept in _extra.");
+			continue;
+		}
+		add_column(table, contract, field);
+		contract->fields = lappend(contract->fields, field);
+	}
+	return changed;
+}
+
+void
+mm_widen_table(const MmJob *job, const MmJobTable *table, const List *fields)
+{
+	MmContract *contract;
+
+	mm_worker_tx_begin();
+	contract = mm_job_lock_contract(job->job_id, table->table_no);
+	if (widen(job, table, contract, mm_widen_copy_fields(fields)))
+		mm_job_set_contract(job->job_id, table->table_no, contract);
+	mm_worker_tx_commit();
+}
