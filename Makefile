@@ -54,9 +54,12 @@ PROGRAMS = scripts/bin/generate scripts/bin/drain
 
 programs: $(PROGRAMS)
 
-scripts/bin/%: bench/%.c
+scripts/bin/generate: bench/generate.c bench/generate_hostile.c bench/generate.h
+scripts/bin/drain: bench/drain.c
+
+$(PROGRAMS):
 	@mkdir -p scripts/bin
-	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(shell pkg-config --cflags $(MONGOC)) -o $@ $< \
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(shell pkg-config --cflags $(MONGOC)) -o $@ $(filter %.c,$^) \
 		$(shell pkg-config --libs $(MONGOC))
 
 clean: clean-programs

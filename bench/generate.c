@@ -7,91 +7,24 @@
  *	  generate --initiate URI
  *
  * Document i depends on the seed and on i alone, so that two runs give the
- * same collection.  Shapes: orders (a shop's), narrow (8 scalars), wide (29
- * fields), mixed (an _id of any type, fields of mixed types), poison (1 in
- * 1000 with text that PostgreSQL cannot hold).  The collection is dropped
- * first.  --initiate makes a replica set of one and waits until it is
+ * same collection.  Shapes: orders (a shop's), narrow (8 scalars), uuid
+ * (narrow with random UUIDs as _id), wide (29 fields), tweet (nested, 1.6 KB),
+ * large (64 KB), mixed (an _id of any type, fields of mixed types), poison (1
+ * in 1000 with text that PostgreSQL cannot hold), broad (rows too big for a
+ * page), hostile and hazards (see generate_hostile.c).  The collection is
+ * dropped first.  --initiate makes a replica set of one and waits until it is
  * writable, so that nothing else is needed to set a server up.
  *
  *-------------------------------------------------------------------------
  */
 #include <mongoc/mongoc.h>
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "generate.h"
+
 #define BATCH 2000
-
-typedef struct
-{
-	uint64_t	state;
-} Random;
-
-typedef void (*Shape) (bson_t *doc, Random *r, int64_t i);
-
-/* splitmix64 */
-static uint64_t
-next_random(Random *r)
-{
-	uint64_t	z = (r->state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static int64_t
-below(Random *r, int64_t n)
-{
-	return (int64_t) (next_random(r) % (uint64_t) n);
-}
-
-static double
-fraction(Random *r)
-{
-	return (double) (next_random(r) >> 11) / 9007199254740992.0;
-}
-
-/* Four bytes of time, then eight of the document's number. */
-static void
-append_object_id(bson_t *doc, const char *key, int64_t i)
-{
-	bson_oid_t	oid;
-	uint32_t	seconds = UINT32_C(1600000000) + (uint32_t) (i / 100);
-
-	for (int k = 0; k < 4; k++)
-		oid.bytes[k] = (uint8_t) (seconds >> (24 - 8 * k));
-	for (int k = 0; k < 8; k++)
-		oid.bytes[4 + k] = (uint8_t) ((uint64_t) i >> (56 - 8 * k));
-	BSON_APPEND_OID(doc, key, &oid);
-}
-
-/* The driver's macro would evaluate its argument twice. */
-static void
-append_one_of(bson_t *doc, const char *key, Random *r,
-			  const char *const *list, int n)
-{
-	const char *text = list[below(r, n)];
-
-	BSON_APPEND_UTF8(doc, key, text);
-}
-
-static void
-append_word(bson_t *doc, const char *key, Random *r, const char *prefix)
-{
-	char		text[64];
-
-	snprintf(text, sizeof(text), "%s-%06" PRId64, prefix, below(r, 1000000));
-	BSON_APPEND_UTF8(doc, key, text);
-}
-
-static int64_t
-some_time(Random *r)
-{
-	return INT64_C(1577836800000) + below(r, INT64_C(189302400000));
-}
 
 /* ---------------------------------------------------------------------
  * Shapes
@@ -136,13 +69,11 @@ append_address(bson_t *doc, Random *r)
 static void
 append_decimal(bson_t *doc, const char *key, Random *r)
 {
-	char		text[40];
-	bson_decimal128_t decimal;
+	char		text[48];
 
 	snprintf(text, sizeof(text), "%" PRId64 ".%02" PRId64, below(r, 100000),
 			 below(r, 100));
-	bson_decimal128_from_string(text, &decimal);
-	BSON_APPEND_DECIMAL128(doc, key, &decimal);
+	append_decimal_text(doc, key, text);
 }
 
 static void
@@ -174,9 +105,8 @@ orders(bson_t *doc, Random *r, int64_t i)
 }
 
 static void
-narrow(bson_t *doc, Random *r, int64_t i)
+append_narrow_fields(bson_t *doc, Random *r)
 {
-	append_object_id(doc, "_id", i);
 	BSON_APPEND_INT32(doc, "quantity", (int32_t) below(r, 1000));
 	BSON_APPEND_INT64(doc, "account", INT64_C(100000000000) + below(r, 1000000));
 	BSON_APPEND_DOUBLE(doc, "amount", fraction(r) * 1000);
@@ -184,6 +114,21 @@ narrow(bson_t *doc, Random *r, int64_t i)
 	BSON_APPEND_BOOL(doc, "active", below(r, 2) == 0);
 	append_word(doc, "name", r, "customer");
 	append_word(doc, "status", r, "status");
+}
+
+static void
+narrow(bson_t *doc, Random *r, int64_t i)
+{
+	append_object_id(doc, "_id", i);
+	append_narrow_fields(doc, r);
+}
+
+static void
+uuid(bson_t *doc, Random *r, int64_t i)
+{
+	(void) i;
+	append_uuid(doc, "_id", r);
+	append_narrow_fields(doc, r);
 }
 
 static void
@@ -220,6 +165,184 @@ wide(bson_t *doc, Random *r, int64_t i)
 	bson_append_document_end(doc, &nested);
 }
 
+/* A text of that many bytes, or a few less: words and blanks. */
+static void
+append_prose(bson_t *doc, const char *key, Random *r, int length)
+{
+	static const char *const words[] = {
+		"the", "row", "größe", "of", "a", "document", "is", "never", "more",
+		"than", "sixteen", "megabytes", "and", "café", "when", "nobody", "looks"
+	};
+	char		text[2048];
+	int			n = 0;
+
+	for (;;)
+	{
+		const char *word = words[below(r, 17)];
+
+		if (n + (int) strlen(word) + 1 > length)
+			break;
+		n += snprintf(text + n, sizeof(text) - n, "%s ", word);
+	}
+	bson_append_utf8(doc, key, -1, text, n > 0 ? n - 1 : 0);
+}
+
+static void
+append_user(bson_t *doc, const char *key, Random *r)
+{
+	static const char *const zones[] = {"Bern", "Quito", "Hawaii", "London"};
+	bson_t		user;
+	int64_t		id = below(r, INT64_C(1) << 33);
+	char		text[24];
+
+	snprintf(text, sizeof(text), "%" PRId64, id);
+	BSON_APPEND_DOCUMENT_BEGIN(doc, key, &user);
+	BSON_APPEND_INT64(&user, "id", id);
+	BSON_APPEND_UTF8(&user, "id_str", text);
+	append_word(&user, "name", r, "Name");
+	append_word(&user, "screen_name", r, "screen");
+	append_prose(&user, "location", r, 20);
+	append_prose(&user, "description", r, 100);
+	BSON_APPEND_NULL(&user, "url");
+	BSON_APPEND_BOOL(&user, "protected", false);
+	BSON_APPEND_BOOL(&user, "verified", below(r, 50) == 0);
+	BSON_APPEND_INT32(&user, "followers_count", (int32_t) below(r, 100000));
+	BSON_APPEND_INT32(&user, "friends_count", (int32_t) below(r, 5000));
+	BSON_APPEND_INT32(&user, "listed_count", (int32_t) below(r, 100));
+	BSON_APPEND_INT32(&user, "favourites_count", (int32_t) below(r, 9000));
+	BSON_APPEND_INT32(&user, "statuses_count", (int32_t) below(r, 50000));
+	BSON_APPEND_DATE_TIME(&user, "created_at", some_time(r));
+	append_one_of(&user, "time_zone", r, zones, 4);
+	BSON_APPEND_UTF8(&user, "profile_image_url",
+					 "https://images.example.net/profile/normal.png");
+	BSON_APPEND_BOOL(&user, "default_profile", below(r, 2) == 0);
+	bson_append_document_end(doc, &user);
+}
+
+/* Things that stand somewhere in the text: hashtags, mentions, links. */
+static void
+append_entities(bson_t *doc, Random *r)
+{
+	static const char *const kinds[] = {"hashtags", "user_mentions", "urls"};
+	bson_t		entities;
+	bson_t		list;
+	bson_t		one;
+	bson_t		indices;
+
+	BSON_APPEND_DOCUMENT_BEGIN(doc, "entities", &entities);
+	for (int k = 0; k < 3; k++)
+	{
+		int			n = (int) below(r, 3);
+
+		BSON_APPEND_ARRAY_BEGIN(&entities, kinds[k], &list);
+		for (int e = 0; e < n; e++)
+		{
+			BSON_APPEND_DOCUMENT_BEGIN(&list, e == 0 ? "0" : "1", &one);
+			append_word(&one, "text", r, kinds[k]);
+			BSON_APPEND_ARRAY_BEGIN(&one, "indices", &indices);
+			BSON_APPEND_INT32(&indices, "0", 10 * e);
+			BSON_APPEND_INT32(&indices, "1", 10 * e + (int32_t) below(r, 10));
+			bson_append_array_end(&one, &indices);
+			bson_append_document_end(&list, &one);
+		}
+		bson_append_array_end(&entities, &list);
+	}
+	bson_append_document_end(doc, &entities);
+}
+
+static void
+append_place(bson_t *doc, Random *r)
+{
+	bson_t		place;
+	bson_t		point;
+
+	BSON_APPEND_DOCUMENT_BEGIN(doc, "place", &place);
+	append_word(&place, "full_name", r, "Place");
+	BSON_APPEND_UTF8(&place, "country_code", "CH");
+	BSON_APPEND_ARRAY_BEGIN(&place, "coordinates", &point);
+	BSON_APPEND_DOUBLE(&point, "0", fraction(r) * 360 - 180);
+	BSON_APPEND_DOUBLE(&point, "1", fraction(r) * 180 - 90);
+	bson_append_array_end(&place, &point);
+	bson_append_document_end(doc, &place);
+}
+
+static void
+append_status(bson_t *doc, Random *r, int64_t id)
+{
+	static const char *const languages[] = {"en", "de", "fr", "ja"};
+	char		text[24];
+
+	snprintf(text, sizeof(text), "%" PRId64, id);
+	BSON_APPEND_INT64(doc, "id", id);
+	BSON_APPEND_UTF8(doc, "id_str", text);
+	BSON_APPEND_DATE_TIME(doc, "created_at", some_time(r));
+	append_prose(doc, "text", r, 140);
+	BSON_APPEND_UTF8(doc, "source", "<a href=\"https://example.net\">web</a>");
+	BSON_APPEND_BOOL(doc, "truncated", false);
+	append_user(doc, "user", r);
+	append_entities(doc, r);
+	BSON_APPEND_INT32(doc, "retweet_count", (int32_t) below(r, 1000));
+	BSON_APPEND_INT32(doc, "favorite_count", (int32_t) below(r, 1000));
+	append_one_of(doc, "lang", r, languages, 4);
+}
+
+static void
+tweet(bson_t *doc, Random *r, int64_t i)
+{
+	bson_t		retweeted;
+
+	append_object_id(doc, "_id", i);
+	append_status(doc, r, INT64_C(1000000000000000000) + i);
+	BSON_APPEND_NULL(doc, "in_reply_to_status_id");
+	if (below(r, 5) == 0)
+		append_place(doc, r);
+	else
+		BSON_APPEND_NULL(doc, "place");
+	if (below(r, 2) == 0)
+	{
+		BSON_APPEND_DOCUMENT_BEGIN(doc, "retweeted_status", &retweeted);
+		append_status(&retweeted, r, INT64_C(900000000000000000) + i);
+		bson_append_document_end(doc, &retweeted);
+	}
+}
+
+static void
+large(bson_t *doc, Random *r, int64_t i)
+{
+	bson_t		sections;
+	bson_t		section;
+	char		key[12];
+
+	append_object_id(doc, "_id", i);
+	append_prose(doc, "title", r, 60);
+	BSON_APPEND_DATE_TIME(doc, "createdAt", some_time(r));
+	BSON_APPEND_INT32(doc, "revision", (int32_t) below(r, 100));
+	BSON_APPEND_ARRAY_BEGIN(doc, "sections", &sections);
+	for (int k = 0; k < 32; k++)
+	{
+		snprintf(key, sizeof(key), "%d", k);
+		BSON_APPEND_DOCUMENT_BEGIN(&sections, key, &section);
+		append_word(&section, "heading", r, "Section");
+		append_prose(&section, "body", r, 1970);
+		bson_append_document_end(&sections, &section);
+	}
+	bson_append_array_end(doc, &sections);
+}
+
+/* Every tenth document has more doubles than fit a page as a row. */
+static void
+broad(bson_t *doc, Random *r, int64_t i)
+{
+	char		key[16];
+
+	BSON_APPEND_INT64(doc, "_id", i);
+	for (int k = 0; k < (i % 10 == 7 ? 1100 : 4); k++)
+	{
+		snprintf(key, sizeof(key), "value%04d", k);
+		BSON_APPEND_DOUBLE(doc, key, fraction(r));
+	}
+}
+
 /*
  * Unique under MongoDB's equality of numbers: integers are the document's
  * number, doubles have a fraction of one half, decimals one of a quarter.
@@ -229,7 +352,6 @@ append_mixed_id(bson_t *doc, int64_t i)
 {
 	char		text[48];
 	uint8_t		bytes[16] = {0};
-	bson_decimal128_t decimal;
 	bson_t		nested;
 
 	snprintf(text, sizeof(text), "%" PRId64, i);
@@ -259,8 +381,7 @@ append_mixed_id(bson_t *doc, int64_t i)
 		case 15: BSON_APPEND_TIMESTAMP(doc, "_id", (uint32_t) i, 1); break;
 		default:
 			strcat(text, ".25");
-			bson_decimal128_from_string(text, &decimal);
-			BSON_APPEND_DECIMAL128(doc, "_id", &decimal);
+			append_decimal_text(doc, "_id", text);
 			break;
 	}
 }
@@ -324,8 +445,9 @@ static const struct
 	const char *name;
 	Shape		shape;
 } shapes[] = {
-	{"orders", orders}, {"narrow", narrow}, {"wide", wide}, {"mixed", mixed},
-	{"poison", poison},
+	{"orders", orders}, {"narrow", narrow}, {"uuid", uuid}, {"wide", wide},
+	{"tweet", tweet}, {"large", large}, {"mixed", mixed}, {"poison", poison},
+	{"broad", broad}, {"hostile", hostile}, {"hazards", hazardous},
 };
 
 /* ---------------------------------------------------------------------

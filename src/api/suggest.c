@@ -116,6 +116,9 @@ suggest(const char *path, const char *column_type, const char *bson_type,
 	if (strcmp(action, "duplicate") == 0)
 		return psprintf("correct the documents: \"%s\" occurs more than once in them",
 						path);
+	if (strcmp(action, "altered") == 0 && strcmp(bson_type, "timestamp") == 0)
+		return psprintf("use type jsonb for \"%s\" to keep the order within a second",
+						path);
 	if (strcmp(action, "altered") == 0)
 		return pstrdup("set invalid_text to \"reject\" to keep such documents as they are");
 	if (is_text(bson_type) &&

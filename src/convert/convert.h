@@ -17,6 +17,7 @@
  *	  plan.c     contract + tuple descriptor -> column plan
  *	  row.c      document -> row, under a plan
  *	  settle.c   what becomes of values that are in no column
+ *	  key.c      whether the key of a row fits into an index
  *	  reject.c   why a document is rejected
  *	  tally.c    what became of the values of each field
  *	  value.c    one BSON value -> one Datum

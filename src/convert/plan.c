@@ -115,6 +115,25 @@ add_column(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
 }
 
 static void
+find_keys(MmPlan *plan)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		MmColumn   *column = &plan->columns[i];
+		bool		is_key = false;
+		ListCell   *lc;
+
+		foreach(lc, plan->contract->key_columns)
+			is_key = is_key ||
+				strcmp(lfirst(lc), column->field->column) == 0;
+		if (is_key && column->type.typlen == -1)
+			plan->large_keys = lappend(plan->large_keys, column);
+		else if (is_key)
+			plan->small_key_bytes += MAXALIGN(column->type.typlen);
+	}
+}
+
+static void
 add_extra_column(MmPlan *plan, TupleDesc desc)
 {
 	const char *name = plan->contract->extra_column;
@@ -267,6 +286,7 @@ mm_plan_create(const MmContract *contract, TupleDesc desc, bool careful)
 	foreach(lc, contract->fields)
 		add_field(plan, lfirst(lc), number++, desc, careful);
 	link_entries(plan->root);
+	find_keys(plan);
 	add_extra_column(plan, desc);
 	plan->left_size = LEFT_MIN;
 	plan->left = palloc(sizeof(MmLeftover) * LEFT_MIN);

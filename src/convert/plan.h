@@ -109,6 +109,9 @@ struct MmPlan
 	MmTally    *tally;
 	MmJsonbBuilder *builder;
 	bool		checks_nulls;	/* some column must not be null */
+	List	   *large_keys;		/* of MmColumn *: of the key, with values of
+								 * any length */
+	Size		small_key_bytes;	/* of the rest of the key */
 
 	/* of the document at work */
 	const uint8 *doc;
@@ -149,6 +152,9 @@ mm_plan_uncount(MmPlan *plan, MmColumn *column)
 extern bool mm_row_read(MmPlan *plan, const uint8 *doc, uint32 len,
 						const char **fault);
 
+/* key.c */
+extern bool mm_key_fits(const MmPlan *plan);
+
 /* settle.c */
 extern bool mm_settle(MmPlan *plan, int64 *diverted, MmReject *reject);
 
@@ -157,6 +163,7 @@ extern bool mm_reject_corrupt(const MmPlan *plan, const char *fault,
 							  MmReject *reject);
 extern bool mm_reject_leftover(const MmPlan *plan, const MmLeftover *left,
 							   MmReject *reject);
+extern bool mm_reject_key(const MmPlan *plan, MmReject *reject);
 extern bool mm_reject_null(const MmPlan *plan, const MmColumn *column,
 						   MmReject *reject);
 extern bool mm_reject_extra_text(const MmPlan *plan,

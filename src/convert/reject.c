@@ -194,3 +194,17 @@ mm_reject_null(const MmPlan *plan, const MmColumn *column, MmReject *reject)
 							  column->field->column);
 	return false;
 }
+
+/* It would fail the build of the primary key, when all rows are there. */
+bool
+mm_reject_key(const MmPlan *plan, MmReject *reject)
+{
+	begin_reject(plan, linitial(plan->large_keys), reject);
+	reject->stage = "insert";
+	reject->stop = false;
+	reject->sqlstate = ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+	reject->message = psprintf("\"%s\" is too large for a primary key",
+							   reject->path ? reject->path : "");
+	reject->detail = pstrdup("An index entry can have about 2700 bytes.");
+	return false;
+}

@@ -375,6 +375,8 @@ mm_settle(MmPlan *plan, int64 *diverted, MmReject *reject)
 		stored = plan->checks_nulls ? check_nulls(plan, reject) : true;
 	else
 		stored = settle_leftovers(plan, diverted, reject);
+	if (stored && plan->large_keys != NIL && !mm_key_fits(plan))
+		stored = mm_reject_key(plan, reject);
 	if (!stored)
 		uncount(plan);
 	return stored;

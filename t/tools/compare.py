@@ -1,319 +1,299 @@
 #!/usr/bin/env python3
 """Compares a MongoDB collection with the PostgreSQL table made from it.
 
-    compare.py MONGODB_URI DATABASE.COLLECTION PG_DSN TABLE
+    compare.py [options] MONGODB_URI DATABASE.COLLECTION PG_DSN TABLE
+    compare.py --self-test [PG_DSN]
 
-Independent of the extension: documents come through pymongo, rows through
-psycopg2, and what a value becomes is written here a second time.  Each
-document is turned into the row that it should be; rows and documents are then
-matched by _id, column by column, with _extra.  Documents in the dead letters
-(read from migrate_errors) count as accounted for, if they are in the source.
+Independent of the extension: documents come as raw BSON through pymongo, rows
+through psycopg2, and what a value becomes is written a second time in
+expected.py.  Each document is turned into the row that it should be; rows and
+documents are matched by _id and compared column by column, with _extra.
+Documents in the dead letters (read from migrate_errors) count as accounted
+for, if they are in the source.
 
 Columns are mapped to fields by their comments ("MongoDB: shop.orders
-createdAt (date)").  Prints one line with counts, checksum and differences;
-exit status 1 if there are any.
+shipTo.zip (string)"); one without such a comment is mapped by its name.  What
+has no column, or does not fit its own, must stand in _extra under its path.
+
+Prints one line with counts, checksum and differences; exit status 1 if there
+are any.  The checksum is of the rows, whatever their order.
 """
-import base64
-import datetime
-import decimal
+import argparse
+import collections
 import hashlib
 import json
 import re
-import struct
 import sys
 
-import bson
 import psycopg2
 import pymongo
-from bson import json_util
 from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 
-decimal.getcontext().prec = 20000
-EPOCH = datetime.datetime(1970, 1, 1)
-MISFIT = object()
-CODEC = CodecOptions(unicode_decode_error_handler="surrogateescape", uuid_representation=bson.binary.UuidRepresentation.STANDARD)
-CANONICAL = json_util.JSONOptions(json_mode=json_util.JSONMode.CANONICAL,
-                                  uuid_representation=bson.binary.UuidRepresentation.STANDARD)
-RELAXED = json_util.JSONOptions(json_mode=json_util.JSONMode.RELAXED,
-                                uuid_representation=bson.binary.UuidRepresentation.STANDARD)
+import selftest
+from expected import MISFIT, Column, Either, Strings
+from values import (
+    CANONICAL, DECIMAL, DOCUMENT, DOUBLE, INT32, INT64, NOTHING, NULL, OBJECT_ID, RELAXED, STRING, SYMBOL, UNDEFINED,
+    DoubleText, decode, parse, render)
 
-
-def parse_json(text):
-    """JSON with numbers kept digit by digit."""
-    return json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal)
+# Kinds of value that one typed _id column can hold; equal ones are one key.
+BRACKETS = {INT32: "number", INT64: "number", DOUBLE: "number", DECIMAL: "number", STRING: "string", SYMBOL: "string",
+            UNDEFINED: "null", NULL: "null"}
 
 
-def extended(value, options):
-    """Extended JSON of one value, as parsed JSON."""
-    return parse_json(json_util.dumps({"v": value}, json_options=options))["v"]
+# ---------------------------------------------------------------------
+# Columns and rows
+# ---------------------------------------------------------------------
+
+def split_path(text):
+    """Names joined by dots; one in quotes may have dots, its quotes are doubled."""
+    path, at = [], 0
+    while True:
+        quoted = re.compile(r'"((?:[^"]|"")*)"').match(text, at)
+        if quoted:
+            path.append(quoted.group(1).replace('""', '"'))
+            at = quoted.end()
+        else:
+            end = text.find(".", at)
+            end = len(text) if end < 0 else end
+            path.append(text[at:end])
+            at = end
+        if at == len(text):
+            return tuple(path)
+        if text[at] != ".":
+            raise ValueError(f"no path: {text}")
+        at += 1
 
 
-def is_minus_zero(value):
-    return isinstance(value, float) and value == 0 and struct.pack(">d", value)[0] == 0x80
+def column_path(name, comment, namespace):
+    """The path in a column's comment, else the name of the column."""
+    start = f"MongoDB: {namespace} "
+    if comment is None or not comment.startswith(start):
+        return (name,)
+    found = re.fullmatch(r"(.*) \([^()]*\)", comment[len(start):], re.S)
+    return split_path(found.group(1)) if found else (name,)
 
 
-def relaxed(value):
-    """As inside _extra: relaxed Extended JSON, minus zero tagged."""
-    if is_minus_zero(value):
-        return {"$numberDouble": "-0.0"}
-    if isinstance(value, dict):
-        return {k: relaxed(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [relaxed(v) for v in value]
-    return extended(value, RELAXED)
-
-
-def millis(value):
-    return round((value - EPOCH) / datetime.timedelta(milliseconds=1))
-
-
-def iso(value):
-    text = value.strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text.zfill(19)}.{value.microsecond // 1000:03d}Z"
-
-
-def simple(value):
-    """As inside jsonb columns: the simple form."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return {k: simple(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [simple(v) for v in value]
-    if isinstance(value, int):
-        return decimal.Decimal(int(value))
-    if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-        return {"$numberDouble": "-0.0"} if is_minus_zero(value) else decimal.Decimal(repr(value))
-    if isinstance(value, bson.Decimal128):
-        number = value.to_decimal()
-        return number if number.is_finite() else str(value)
-    if isinstance(value, bson.ObjectId):
-        return str(value)
-    if isinstance(value, datetime.datetime):
-        return iso(value)
-    text = scalar_text(value)
-    return relaxed(value) if text is MISFIT else text
-
-
-def scalar_text(value):
-    """Text form of a scalar, MISFIT for what has none of its own."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (str, bson.ObjectId, bson.Decimal128)):
-        return str(value)
-    if isinstance(value, int):
-        return str(int(value))
-    if isinstance(value, float):
-        return None                      # compared as a number
-    if isinstance(value, datetime.datetime):
-        return iso(value)
-    uuid = as_uuid(value)
-    if uuid is not None:
-        return uuid
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, bson.Regex):
-        flags = "".join(c for c, f in (("i", re.I), ("m", re.M), ("s", re.S), ("u", re.U), ("x", re.X))
-                        if value.flags & f)
-        return f"/{value.pattern}/{flags}"
-    return MISFIT
-
-
-def as_uuid(value):
-    if value.__class__.__name__ == "UUID":
-        return str(value)
-    return None
-
-
-def fit(value, pgtype):
-    """What the column should hold, in the form that COLUMN_SQL reads it."""
-    number = isinstance(value, (int, float, bson.Decimal128)) and not isinstance(value, bool)
-    if pgtype == "jsonb":
-        return simple(value)
-    if pgtype == "text":
-        if isinstance(value, (dict, list)):
-            return MISFIT
-        if isinstance(value, float):
-            return ("float", struct.pack(">d", value))
-        text = scalar_text(value)
-        return extended(value, RELAXED) if text is MISFIT else text
-    if pgtype in ("bigint", "integer", "smallint") and number:
-        bits = {"bigint": 63, "integer": 31, "smallint": 15}[pgtype]
-        if isinstance(value, bson.Decimal128) or is_minus_zero(value):
-            return MISFIT
-        if isinstance(value, float) and not value.is_integer():
-            return MISFIT
-        return int(value) if -2 ** bits <= int(value) < 2 ** bits else MISFIT
-    if pgtype == "double precision" and number:
-        if isinstance(value, bson.Decimal128) or (isinstance(value, int) and int(float(value)) != int(value)):
-            return MISFIT
-        return struct.pack(">d", float(value)).hex()
-    if pgtype == "numeric" and number:
-        if is_minus_zero(value):
-            return MISFIT
-        if isinstance(value, bson.Decimal128):
-            found = value.to_decimal()
-            return MISFIT if found == 0 and found.is_signed() else canonical_number(found)
-        return canonical_number(decimal.Decimal(repr(value) if isinstance(value, float) else int(value)))
-    if pgtype == "boolean" and isinstance(value, bool):
-        return value
-    if pgtype == "timestamp with time zone" and isinstance(value, datetime.datetime):
-        return millis(value) * 1000
-    if pgtype == "uuid" and as_uuid(value) is not None:
-        return as_uuid(value)
-    if pgtype == "bytea" and isinstance(value, bytes):
-        return bytes(value).hex()
-    return MISFIT
-
-
-def canonical_number(number):
-    """Value and digits behind the point: 1.10 is not 1.1, 1E+3 is 1000."""
-    if not number.is_finite():
-        return {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity"}[str(number)]
-    return format(number, "f")
-
-
-COLUMN_SQL = {
-    "timestamp with time zone": "(extract(epoch FROM {0}) * 1000000)::bigint",
-    "double precision": "encode(float8send({0}), 'hex')",
-    "bytea": "encode({0}, 'hex')",
-}
-
-
-def read_columns(cursor, table):
-    cursor.execute("""SELECT a.attname, format_type(a.atttypid, NULL), col_description(a.attrelid, a.attnum)
+def read_columns(cursor, table, namespace, form, strings):
+    """The table's columns, and whether there is an _extra."""
+    cursor.execute("""SELECT a.attname, format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum)
                         FROM pg_attribute a
                        WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped
                        ORDER BY a.attnum""", (table,))
-    columns = {}
+    columns, has_extra = [], False
     for name, pgtype, comment in cursor.fetchall():
-        if name != "_extra":
-            path = re.match(r"MongoDB: \S+ (.*) \([^()]*\)$", comment or "")
-            key = path.group(1) if path else name
-            if key.startswith('"'):
-                key = key[1:-1].replace('""', '"')
-            columns[key] = (name, pgtype)
-    return columns
+        if name == "_extra":
+            has_extra = True
+        else:
+            columns.append(Column(name, column_path(name, comment, namespace), pgtype, form, strings))
+    return columns, has_extra
 
 
-def read_rows(connection, table, columns):
-    """Yields (values by key, _extra)."""
-    parts = []
-    for name, pgtype in columns.values():
-        quoted = '"' + name.replace('"', '""') + '"'
-        parts.append(COLUMN_SQL.get(pgtype, "{0}::text" if pgtype in ("numeric", "jsonb", "uuid") else "{0}").format(quoted))
+def read_rows(connection, table, columns, has_extra):
+    """Yields the columns as fit() states values, and _extra behind them."""
+    quoted = ('"' + column.name.replace('"', '""') + '"' for column in columns)
+    parts = [column.sql(name) for column, name in zip(columns, quoted)]
+    parts.append("_extra::text" if has_extra else "NULL")
     with connection.cursor("rows") as cursor:
-        cursor.itersize = 20000
-        cursor.execute(f"SELECT {', '.join(parts)}, _extra::text FROM {table}")
-        for row in cursor:
-            yield dict(zip(columns, row)), row[-1]
+        cursor.itersize = 5000
+        cursor.execute(f"SELECT {', '.join(parts)} FROM {table}")
+        yield from cursor
 
 
-def key_text(parsed):
-    """One text for one key: digits of doubles are compared by value."""
-    if isinstance(parsed, dict) and "$numberDouble" in parsed:
-        parsed = {"$numberDouble": repr(float(parsed["$numberDouble"]))}
-    return json.dumps(parsed, sort_keys=True, default=str)
+def path_tree(columns):
+    """Names to columns, or to the tree of an embedded document's fields."""
+    tree = {}
+    for at, column in enumerate(columns):
+        node = tree
+        for name in column.path[:-1]:
+            node = node.setdefault(name, {})
+        node[column.path[-1]] = (at, column)
+    return tree
 
 
-def canonical_id(value):
-    return key_text(extended(value, CANONICAL))
+# ---------------------------------------------------------------------
+# Documents
+# ---------------------------------------------------------------------
+
+def read_documents(collection):
+    """Yields documents as bytes."""
+    raw = collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
+    for document in raw.find({}, batch_size=5000).hint([("$natural", 1)]):
+        yield document.raw
 
 
-def mixed_id(values):
-    """Is the _id column text with the canonical form of ids of several types?"""
-    return not values <= {"ObjectId", "str"} or len(values) > 1
+def divide(document, tree, actual, row):
+    """Fills row with what fits its column; returns the rest, as in _extra.
 
-
-def expected_row(doc, columns, id_is_canonical):
-    row, extra = {}, {}
-    for key, (_, pgtype) in columns.items():
-        row[key] = None
-        value = doc.get(key)
-        if key == "_id" and id_is_canonical:
-            row[key] = canonical_id(value)
-        elif value is not None:
-            found = fit(value, pgtype)
+    actual, the row as it is, decides where either is right."""
+    rest = {}
+    for name, value in document.items():
+        node = tree.get(name)
+        if node is None:
+            rest[name] = render(value, RELAXED)
+        elif value[0] in NOTHING:
+            pass                         # null and absent become the same, also where columns are made of a document
+        elif isinstance(node, dict):
+            inner = divide(value[1], node, actual, row) if value[0] == DOCUMENT else render(value, RELAXED)
+            if inner or value[0] != DOCUMENT or not value[1]:
+                rest[name] = inner
+        else:
+            at, column = node
+            found = column.fit(value)
+            if isinstance(found, Either):
+                found = MISFIT if actual[at] is None else found.found
             if found is MISFIT:
-                extra[key] = relaxed(value)
+                rest[name] = render(value, RELAXED)
             else:
-                row[key] = found
-    for key, value in doc.items():
-        if key not in columns:
-            extra[key] = relaxed(value)
-    return row, extra or None
+                row[at] = found
+    return rest
 
 
-def same(expected, actual, pgtype):
-    if isinstance(expected, tuple):      # a double in a text column
-        return actual is not None and struct.pack(">d", float(actual)) == expected[1]
-    if pgtype == "jsonb" and actual is not None:
-        return expected == parse_json(actual)
-    return expected == actual
+def normal(tree):
+    """Canonical Extended JSON with the digits of doubles by value."""
+    if isinstance(tree, list):
+        return [normal(inner) for inner in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if "$numberDouble" in tree:
+        text = tree["$numberDouble"]
+        return {"$numberDouble": repr(float(text if isinstance(text, str) else text.value))}
+    return {name: normal(inner) for name, inner in tree.items()}
+
+
+def key_text(tree, is_sorted=False):
+    """One text for one _id; sorted when it comes from jsonb, which keeps no order."""
+    return json.dumps(normal(tree), sort_keys=is_sorted)
+
+
+class Source:
+    """The collection's documents by key, and the keys by what a row has as _id."""
+
+    def __init__(self, collection, columns):
+        self.raw, ids = {}, []
+        for raw in read_documents(collection):
+            ident = first_id(raw)
+            self.raw[key_text(render(ident, CANONICAL))] = raw
+            ids.append(ident)
+        self.at, self.column = next((at, column) for at, column in enumerate(columns) if column.path == ("_id",))
+        brackets = {BRACKETS.get(kind, kind) for kind, _ in ids}
+        self.is_canonical = self.column.base == "jsonb" or self.column.base == "text" and len(brackets) > 1
+        self.by_row_key = collections.defaultdict(list)
+        for key, ident in zip(self.raw, ids):
+            found = self.row_key(ident)
+            if found is not MISFIT:
+                self.by_row_key[found].append(key)
+
+    def row_key(self, ident):
+        if self.is_canonical:
+            return key_text(render(ident, CANONICAL), True)
+        found = self.column.fit(ident)
+        found = found.found if isinstance(found, Either) else found
+        return str(found.value) if isinstance(found, DoubleText) else found
+
+    def key_of(self, ident, taken):
+        """The document of a row: among equal keys one that is not taken yet."""
+        keys = self.by_row_key.get(key_text(parse(ident), True) if self.is_canonical else ident)
+        return keys and next((key for key in keys if key not in taken), keys[0])
+
+
+def first_id(raw):
+    """The _id; as it mostly is, an ObjectId in front, without a look at the rest."""
+    if raw[4:9] == b"\x07_id\0":
+        return OBJECT_ID, raw[9:21].hex()
+    return decode(raw)["_id"]
+
+
+# ---------------------------------------------------------------------
+# Comparing
+# ---------------------------------------------------------------------
+
+class Comparison:
+    """Takes the table's rows one by one; knows what is missing at the end."""
+
+    def __init__(self, source, columns, dead):
+        self.source, self.columns, self.dead = source, columns, dead
+        self.tree = path_tree(columns)
+        self.seen, self.taken, self.problems, self.checksum = set(), set(dead), [], 0
+
+    def add_row(self, *actual, extra):
+        key = self.source.key_of(actual[self.source.at], self.taken)
+        if key is None:
+            self.problems.append(f"row without document: {actual[self.source.at]}")
+            return
+        if key in self.seen:
+            self.problems.append(f"row twice: {key}")
+        self.seen.add(key)
+        self.taken.add(key)
+        document = decode(self.source.raw[key])
+        if self.source.is_canonical:     # compared in finding the row
+            del document["_id"]
+        expected = [None] * len(self.columns)
+        rest = divide(document, self.tree, actual, expected)
+        self.compare_row(key, expected, actual)
+        if (rest or None) != (None if extra is None else parse(extra)):
+            self.problems.append(f"{key} _extra: expected {rest or None!r}, found {extra!r}")
+        digest = hashlib.sha256(repr((key, actual, extra)).encode("utf-8", "backslashreplace")).digest()
+        self.checksum ^= int.from_bytes(digest[:8], "big")
+
+    def compare_row(self, key, expected, actual):
+        for at, column in enumerate(self.columns):
+            found_by = at == self.source.at and self.source.is_canonical
+            if not found_by and not column.same(expected[at], actual[at]):
+                self.problems.append(f"{key} {column.name}: expected {expected[at]!r}, found {actual[at]!r}")
+
+    def finish(self, dead_letters):
+        """Every document is a row or a dead letter, none is both."""
+        missing = [key for key in self.source.raw if key not in self.taken]
+        if self.dead or not dead_letters:
+            self.problems += [f"dead letter without document: {key}" for key in self.dead if key not in self.source.raw]
+            self.problems += [f"both row and dead letter: {key}" for key in self.dead & self.seen]
+            self.problems += [f"document without row: {key}" for key in missing]
+        elif len(missing) != dead_letters:
+            self.problems.append(f"{len(missing)} documents without row, but {dead_letters} dead letters")
+
+
+def read_dead_letters(cursor, table):
+    cursor.execute("SELECT source_id FROM migrate_errors WHERE target = split_part(%s, '.', -1) AND status = 'pending'",
+                   (table,))
+    return {key_text(parse(row[0])) for row in cursor.fetchall()}
+
+
+def compare(uri, namespace, dsn, table, form, count_only):
+    database, collection = namespace.split(".", 1)
+    connection = psycopg2.connect(dsn)
+    cursor = connection.cursor()
+    cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1")
+    columns, has_extra = read_columns(cursor, table, namespace, form, Strings(dsn))
+    source = Source(pymongo.MongoClient(uri)[database][collection], columns)
+    dead = read_dead_letters(cursor, table)
+    comparison = Comparison(source, columns, set() if count_only else dead)
+    for *row, extra in read_rows(connection, table, columns, has_extra):
+        comparison.add_row(*row, extra=extra)
+    comparison.finish(len(dead))
+    for line in comparison.problems[:20]:
+        print(line[:2000].encode("utf-8", "backslashreplace").decode(), file=sys.stderr)
+    print(f"documents {len(source.raw)}, rows {len(comparison.seen)}, dead letters {len(dead)}, "
+          f"differences {len(comparison.problems)}, checksum {comparison.checksum:016x}")
+    return 1 if comparison.problems else 0
 
 
 def main():
-    uri, namespace, dsn, table = sys.argv[1:5]
-    database, collection = namespace.split(".", 1)
-    source = pymongo.MongoClient(uri)[database].get_collection(collection, codec_options=CODEC)
-    connection = psycopg2.connect(dsn)
-    cursor = connection.cursor()
-    cursor.execute("SET TimeZone = 'UTC'; SET extra_float_digits = 1")
-    columns = read_columns(cursor, table)
-    id_type = columns["_id"][1]
-
-    documents = {}
-    types = set()
-    for doc in source.find({}).hint([("$natural", 1)]):
-        types.add(type(doc["_id"]).__name__)
-        documents[canonical_id(doc["_id"])] = doc
-    id_is_canonical = id_type == "jsonb" or (id_type == "text" and mixed_id(types))
-
-    by_row_key = {}
-    for key, doc in documents.items():
-        row_key = key if id_is_canonical else fit(doc["_id"], id_type)
-        by_row_key[row_key if not isinstance(row_key, float) else repr(row_key)] = key
-
-    cursor.execute("SELECT source_id FROM migrate_errors WHERE target = split_part(%s, '.', -1) AND status = 'pending'",
-                   (table,))
-    dead = {key_text(parse_json(r[0])) for r in cursor.fetchall()}
-
-    seen, problems, checksum = set(), [], 0
-    for row, extra in read_rows(connection, table, columns):
-        if id_is_canonical:
-            row["_id"] = key_text(parse_json(row["_id"]))
-        key = by_row_key.get(row["_id"])
-        if key is None:
-            problems.append(f"row without document: {row['_id']}")
-            continue
-        if key in seen:
-            problems.append(f"row twice: {key}")
-        seen.add(key)
-        expected, expected_extra = expected_row(documents[key], columns, id_is_canonical)
-        for field, (name, pgtype) in columns.items():
-            compared_type = "text" if field == "_id" and id_is_canonical else pgtype
-            if not same(expected[field], row[field], compared_type):
-                problems.append(f"{key} {name}: expected {expected[field]!r}, found {row[field]!r}")
-        if expected_extra != (None if extra is None else parse_json(extra)):
-            problems.append(f"{key} _extra: expected {expected_extra!r}, found {extra!r}")
-        checksum ^= int.from_bytes(hashlib.sha256(repr((key, sorted(map(str, row.values())))).encode()).digest()[:8], "big")
-
-    for key in dead - set(documents):
-        problems.append(f"dead letter without document: {key}")
-    for key in dead & seen:
-        problems.append(f"both row and dead letter: {key}")
-    for key in set(documents) - seen - dead:
-        problems.append(f"document without row: {key}")
-
-    for line in problems[:20]:
-        print(line, file=sys.stderr)
-    print(f"documents {len(documents)}, rows {len(seen)}, dead letters {len(dead)}, "
-          f"differences {len(problems)}, checksum {checksum:016x}")
-    sys.exit(1 if problems else 0)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json-format", choices=("simple", "relaxed", "canonical"), default="simple",
+                        help="form of the values in jsonb columns")
+    parser.add_argument("--dead-letters-only-count", action="store_true",
+                        help="as many dead letters as documents without row, whichever they are")
+    parser.add_argument("--self-test", action="store_true", help="check the expectations; strings too, with a PG_DSN")
+    parser.add_argument("arguments", nargs="*", metavar="ARGUMENT")
+    options = parser.parse_args()
+    sys.setrecursionlimit(10000)         # documents nest up to 200 levels
+    if options.self_test and len(options.arguments) <= 1:
+        return selftest.run(*options.arguments)
+    if options.self_test or len(options.arguments) != 4:
+        parser.error("expected MONGODB_URI DATABASE.COLLECTION PG_DSN TABLE")
+    return compare(*options.arguments, options.json_format, options.dead_letters_only_count)
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())
