@@ -400,11 +400,15 @@ run_in_savepoint(void (*function) (Call *call), Call *call)
 	}
 	PG_CATCH();
 	{
+		ErrorData  *edata;
+
 		MemoryContextSwitchTo(context);
-		if (!is_refusal(geterrcode()))
-			PG_RE_THROW();
+		edata = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (!is_refusal(edata->sqlerrcode))
+			ReThrowError(edata);
+		FreeErrorData(edata);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);

@@ -13,7 +13,6 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -202,9 +201,10 @@ init_other(MmValueType *type)
 	if (is_lossy_input(type->typid))
 		return false;
 	getTypeInputInfo(type->typid, &function, &type->ioparam);
-	type->exact = MM_TYPE_BIT(MM_BSON_STRING);
-	type->kind = function == F_TEXTIN ? MM_KIND_TEXT : MM_KIND_INPUT;
 	fmgr_info_cxt(function, &type->input, type->context);
+	type->exact = MM_TYPE_BIT(MM_BSON_STRING);
+	type->kind = type->input.fn_addr == textin ?
+		MM_KIND_TEXT : MM_KIND_INPUT;
 	return true;
 }
 
@@ -371,9 +371,11 @@ type_is_text_like(Oid typid)
 {
 	Oid			function;
 	Oid			ioparam;
+	FmgrInfo	input;
 
 	getTypeInputInfo(typid, &function, &ioparam);
-	return function == F_TEXTIN;
+	fmgr_info(function, &input);
+	return input.fn_addr == textin;
 }
 
 /*

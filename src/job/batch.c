@@ -166,15 +166,20 @@ mm_batch_is_row_error(int sqlstate)
 	}
 }
 
-/* Is the error that is being caught worth a dead letter? */
-static bool
-take_row_error(MmReject *why)
+/*
+ * The error that is being caught, as the reason of a dead letter.  What is
+ * not the row's fault is raised again, as is what the handler raised on
+ * purpose; but only when the savepoint is rolled back, or it would stay.
+ */
+static void
+take_row_error(MmReject *why, bool on_purpose)
 {
 	ErrorData  *edata = CopyErrorData();
 
-	if (!mm_batch_is_row_error(edata->sqlerrcode))
-		ReThrowError(edata);
 	FlushErrorState();
+	RollbackAndReleaseCurrentSubTransaction();
+	if (on_purpose || !mm_batch_is_row_error(edata->sqlerrcode))
+		ReThrowError(edata);
 	*why = (MmReject) {
 		.stage = "insert",
 		.sqlstate = edata->sqlerrcode,
@@ -182,7 +187,6 @@ take_row_error(MmReject *why)
 		.detail = edata->detail,
 		.column = edata->column_name,
 	};
-	return true;
 }
 
 /*
@@ -222,8 +226,8 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		stored = !take_row_error(why);
-		RollbackAndReleaseCurrentSubTransaction();
+		take_row_error(why, batch->why != NULL && batch->why->stop);
+		stored = false;
 		*batch->books = books;
 		mm_tally_restore(tally, saved);
 		batch->doc = NULL;

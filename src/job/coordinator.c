@@ -587,7 +587,7 @@ run_guarded(Coordinator *c, bool crashed)
 		if (canceled)
 		{
 			FlushErrorState();
-			AbortCurrentTransaction();
+			AbortOutOfAnyTransaction();
 		}
 		else
 			failure = mm_worker_catch(c->context);

@@ -69,6 +69,7 @@ typedef struct Loader
 	List	   *new_fields;		/* that the table needs columns for */
 	bool		careful;
 	bool		failed;			/* the chunk, and so the job */
+	bool		told_to_stop;	/* by on_error of a value */
 	MmCounters	books;			/* of the open transaction */
 	TimestampTz began;			/* of the open transaction */
 } Loader;
@@ -201,6 +202,7 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 		mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
 		return;
 	}
+	l->told_to_stop = true;
 	ereport(ERROR,
 			(errcode(why->sqlstate),
 			 errmsg_internal("%s", why->message),
@@ -253,7 +255,7 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 static void
 abort_checkpoint(Loader *l)
 {
-	AbortCurrentTransaction();
+	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(l->chunk_context);
 	memset(&l->books, 0, sizeof(l->books));
 	publish(l, GetCurrentTimestamp());
@@ -444,7 +446,7 @@ survive(Loader *l, const MmFailure *failure)
 	int			sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
 	bool		permanent = !is_worth_an_attempt(sqlstate);
 
-	if (mm_batch_is_row_error(sqlstate) && !l->careful &&
+	if (mm_batch_is_row_error(sqlstate) && !l->careful && !l->told_to_stop &&
 		l->table->contract->on_error != MM_ON_ERROR_STOP)
 	{
 		l->careful = true;

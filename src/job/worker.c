@@ -278,7 +278,7 @@ mm_worker_catch(MemoryContext context)
 	if (edata->elevel == ERROR)
 		edata->elevel = WARNING;
 	FlushErrorState();
-	AbortCurrentTransaction();
+	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(context);
 	RESUME_INTERRUPTS();
 

@@ -101,9 +101,9 @@ sub python
 # Empty when collection and table are equal, else what differs.
 sub compare
 {
-	my ($self, $node, $namespace, $table, $uri) = @_;
+	my ($self, $node, $namespace, $table, $uri, @options) = @_;
 	my ($out, $err);
-	my $ok = IPC::Run::run(['/usr/bin/python3', "$root/t/tools/compare.py", $uri // $self->uri, $namespace,
+	my $ok = IPC::Run::run(['/usr/bin/python3', "$root/t/tools/compare.py", @options, $uri // $self->uri, $namespace,
 			$node->connstr('postgres') . " user=" . getpwuid($<), $table], '>', \$out, '2>', \$err);
 	Test::More::note($out);
 	return $ok ? '' : "$out$err";

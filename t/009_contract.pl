@@ -1,0 +1,214 @@
+# The contract: inferred, shown, changed, given back; what each policy does;
+# tables made by hand; every option that shapes a table.
+use strict;
+use warnings;
+
+use MongoTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $mongo = MongoTest->new;
+my $node = MongoTest::node('contract');
+my $uri = $mongo->uri('shop');
+
+sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+
+sub error_of
+{
+	my ($sql) = @_;
+	my $err = '';
+	$node->psql('postgres', $sql, stderr => \$err);
+	return $err;
+}
+
+sub start_sql
+{
+	my ($collection, $more) = @_;
+	return "SELECT migrate_start('$uri', '$collection'" . ($more ? ", $more" : '') . ')';
+}
+
+sub load
+{
+	my ($collection, $more) = @_;
+	return sql(start_sql($collection, $more) . q(;SELECT migrate_wait(timeout => '300 s')));
+}
+
+sub load_ok
+{
+	my ($collection, $more, $name) = @_;
+	like(load($collection, $more), qr/completed/, "$name: loads");
+	return;
+}
+
+# Names, types, defaults, NOT NULL, comments and key of a table, as text.
+sub shape_of
+{
+	my ($table) = @_;
+	return sql(qq(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), collname, attnotnull,
+			pg_get_expr(adbin, adrelid), col_description(attrelid, attnum)), E'\\n' ORDER BY attnum)
+		|| (SELECT string_agg(pg_get_constraintdef(oid), ',') FROM pg_constraint WHERE conrelid = '$table'::regclass)
+		FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum LEFT JOIN pg_collation c ON c.oid = attcollation
+		WHERE attrelid = '$table'::regclass AND attnum > 0 AND NOT attisdropped));
+}
+
+# What is inferred and shown.
+$mongo->generate('orders', 5000, 'shop.orders');
+is(sql("SELECT string_agg(path, ' ' ORDER BY o) FROM migrate_infer_schema('$uri', 'orders') WITH ORDINALITY AS t
+	(path, present, bson_types, column_name, column_type, nullable, note, o) WHERE path LIKE 'shipTo%'"),
+	'shipTo.street shipTo.city shipTo.zipCode', 'embedded documents become columns');
+is(sql("SELECT column_type FROM migrate_infer_schema('$uri', 'orders') WHERE path = 'tags'"), 'text[]', 'arrays of one type are native');
+is(sql("SELECT string_agg(action, ',' ORDER BY step) FROM migrate_plan('$uri', 'orders') WHERE action <> 'note'"),
+	'read,create table,copy,create index,analyze,verify', 'the plan');
+is(sql("SELECT to_regclass('orders') IS NULL, count(*) FROM migrate_jobs"), 't|0', 'a plan writes nothing');
+
+# Three ways to one table.
+load_ok('orders', undef, 'inferred');
+my $shape = shape_of('orders');
+is($mongo->compare($node, 'shop.orders', 'orders'), '', 'inferred: table equals collection');
+sql("CREATE TEMP TABLE ddl AS SELECT * FROM migrate_ddl('$uri', 'orders', 'by_hand') AS statement;
+	DO \$\$ DECLARE s text; BEGIN FOR s IN SELECT statement FROM ddl LOOP EXECUTE s; END LOOP; END \$\$");
+is(shape_of('by_hand'), $shape, 'the DDL run by hand gives the same table');
+load_ok('orders', q(target => 'by_hand', if_exists => 'append'), 'by hand');
+is(shape_of('by_hand'), $shape, 'and it stays so');
+is($mongo->compare($node, 'shop.orders', 'by_hand'), '', 'by hand: table equals collection');
+load_ok('orders', "target => 'again', mapping => migrate_infer_mapping('$uri', 'orders')", 'round trip');
+is(shape_of('again'), $shape, 'the contract given back gives the same table');
+is($mongo->compare($node, 'shop.orders', 'again'), '', 'round trip: table equals collection');
+is(sql(q(SELECT migrate_mapping(1) #- '{target,table}' = migrate_mapping(3) #- '{target,table}')), 't', 'and is the same contract');
+
+# Policies, each on the value that does not fit.
+$mongo->python(<<'PY');
+db = client.shop
+db.command('insert', 'policy', documents=[
+    {'_id': 1, 'n': 1, 'status': 'new', 'price': bson.Decimal128('1.50'), 'name': 'ab', 'positive': 3, 'a': {'b.c': {'d': 7}}, 'secret': 'x', 'more': 1},
+    {'_id': 2, 'n': 'one', 'status': 'odd', 'price': 1.005, 'name': 'abcdef', 'positive': -3, 'a': {'b.c': {'d': 'seven'}}, 'secret': 'y', 'more': 2},
+    {'_id': 3, 'status': 'done', 'price': 2.5, 'name': 'AB', 'positive': 1, 'a': {}, 'more': None},
+    {'_id': 4, 'n': None, 'status': None, 'price': '12.3', 'name': '', 'positive': None, 'a': 5},
+    {'_id': 5, 'n': 5, 'hidden': True}])
+PY
+sql(q(CREATE TYPE state AS ENUM ('new', 'done', 'unknown'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0); CREATE EXTENSION citext));
+
+sub policy
+{
+	my ($n, %more) = @_;
+	my $top = join ', ', '"format": 1', map { qq("$_": $more{$_}) } sort keys %more;
+	return qq({$top, "target": {"primary_key": ["id"]}, "fields": [
+		{"path": "_id", "column": "id", "type": "integer"},
+		{"path": "n", "column": "n", "type": "bigint"$n},
+		{"path": "status", "column": "status", "type": "state", "on_error": "set_default", "default": "unknown"},
+		{"path": "price", "column": "price", "type": "numeric(12,2)"},
+		{"path": "name", "column": "name", "type": "varchar(4)"},
+		{"path": "positive", "column": "positive", "type": "positive"},
+		{"path": "a.\\"b.c\\".d", "column": "d", "type": "smallint"},
+		{"path": "secret", "kind": "ignore"}, {"path": "more", "kind": "extra"}]});
+}
+my $filter = '{"hidden": {"$ne": true}}';
+load_ok('policy', "target => 'policy', mapping => '" . policy('', source => qq({"filter": $filter})) . "'", 'policies');
+is(sql('SELECT string_agg(policy::text, E\'\n\' ORDER BY id) FROM policy') . "\n", <<'ROWS', 'each value where its policy puts it');
+(1,1,new,1.50,ab,3,7,"{""more"": 1}")
+(2,,unknown,,,,,"{""a"": {""b.c"": {""d"": ""seven""}}, ""n"": ""one"", ""more"": 2, ""name"": ""abcdef"", ""price"": 1.005, ""positive"": -3}")
+(3,,done,2.50,AB,1,,"{""a"": {}, ""more"": null}")
+(4,,,12.30,"",,,"{""a"": 5}")
+ROWS
+is(sql(q(SELECT object FROM migrate_summary() WHERE step = 'values')),
+	'lossless: no, 1 set to default, 2 ignored, 14 exact, 2 widened, 6 in _extra', 'and the books of values say so')
+  or diag(sql('SELECT * FROM mongo_migrate.field_stat; SELECT * FROM migrate_summary()'));
+is(sql(q(SELECT string_agg(concat_ws(' ', path, bson_type, action), ', ' ORDER BY path) FROM migrate_conflicts)),
+	'a int diverted, a."b.c".d string diverted, n string diverted, name string diverted, positive int diverted, price double diverted, status string set_default',
+	'conflicts, one line each');
+foreach my $case (['"reject"', 'the document is rejected', '1,3,4,5', 1], ['"set_null"', 'the value is dropped', '1,2,3,4,5', 0],
+	['"extra", "not_null": true', 'not null: documents without it are rejected', '1,5', 3])
+{
+	my ($on_error, $name, $ids, $rejected) = @$case;
+	load_ok('policy', "target => 'policy', if_exists => 'replace', mapping => '" . policy(qq(, "on_error": $on_error)) . "'", $name);
+	is(sql('SELECT string_agg(id::text, \',\' ORDER BY id) FROM policy'), $ids, "$name: rows");
+	is(sql('SELECT rejected FROM migrate_jobs ORDER BY job_id DESC LIMIT 1'), $rejected, "$name: dead letters");
+}
+like(error_of(start_sql('policy', "target => 'policy', if_exists => 'replace', mapping => '" . policy(', "on_error": "stop"') . "'") . ';SELECT migrate_wait()'),
+	qr/ERROR:  "n" is string where bigint is expected\nDETAIL:  The value is "one"./, 'stop: the job fails with the value');
+load_ok('policy', "target => 'policy', if_exists => 'replace', on_error => 'set_null', mapping => '" . policy('', extra => '"ignore"') . "'", 'extra ignore');
+is(sql(q(SELECT _extra FROM policy WHERE id = 2)), '{"more": 2}', 'extra ignore: only what is wanted there is kept');
+load_ok('policy', "target => 'policy', if_exists => 'replace', mapping => '" . policy('', extra => '"reject"') . "'", 'extra reject');
+is(sql('SELECT string_agg(id::text, \',\' ORDER BY id) FROM policy'), '1,2,4', 'extra reject: a field without a place rejects the document')
+  or diag(sql('SELECT * FROM migrate_errors'));
+
+# Strings that a type takes, and text types with rules of their own.
+sql('CREATE TABLE cased (_id integer PRIMARY KEY, name citext, price money)');
+like(error_of(start_sql('policy', "target => 'cased', if_exists => 'append', mapping => '" .
+	'{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "integer"}, {"path": "price", "column": "price", "type": "numeric"}]}' . "'")),
+	qr/does not fit the mapping\nDETAIL:  Column "price" is money, the mapping says numeric/, 'a type that would round is refused');
+load_ok('policy', "target => 'cased', if_exists => 'append', mapping => '" .
+	'{"format": 1, "extra": "ignore", "fields": [{"path": "_id", "column": "_id", "type": "integer"}, {"path": "name", "column": "name", "type": "text"}]}' . "'", 'citext');
+is(sql(q(SELECT count(*) FROM cased WHERE name = 'ab')), 2, 'citext compares as it does');
+
+# Messages 15 and 22.
+sql('CREATE TABLE narrow (_id text, total integer)');
+like(error_of(start_sql('orders', "target => 'narrow', if_exists => 'append', mapping => '" .
+	'{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text"}, {"path": "total", "column": "total", "type": "numeric"}, {"path": "couponCode", "column": "coupon", "type": "text"}]}' . "'")),
+	qr/ERROR:  table "public.narrow" does not fit the mapping\nDETAIL:  Column "total" is integer, the mapping says numeric. Column "coupon" is missing.\nHINT:  See SELECT \* FROM migrate_ddl\(/, 'message 15');
+my $many = join ', ', map { qq({"path": "meta.k$_", "column": "k$_", "type": "text"}) } 1 .. 1700;
+like(error_of(start_sql('orders', qq(target => 'huge', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text"}, $many]}'))),
+	qr/ERROR:  mapping for "shop.orders" has 1702 columns, a table can have 1600\nDETAIL:  1700 of them come from "meta".\nHINT:  Map "meta" to one jsonb column/, 'message 22');
+like(error_of(start_sql('orders', q(target => 'bad', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text"}, {"path": "n", "column": "n", "type": "bigint", "default": "x"}]}'))),
+	qr/invalid input syntax for type bigint: "x"/, 'a default that is none');
+is(sql("SELECT to_regclass('bad') IS NULL"), 't', 'leaves no table');
+
+# More fields than a table has columns; keys that are data.
+$mongo->python(<<'PY');
+db = client.shop
+db.broad.insert_many([{'_id': i, **{'f%d' % j: j for j in range(i % 3, 2000, 3 if i % 3 else 1)}} for i in range(30)])
+db.keyed.insert_many([{'_id': i, 'counts': {'2026-%02d-%02d' % (1 + i % 12, 1 + j): j for j in range(i % 28)}, 'one': {'a': i}} for i in range(300)])
+PY
+like(sql("SELECT note FROM migrate_infer_schema('$uri', 'broad') LIMIT 1"), qr/^\d+ less frequent fields have no column$/, 'more than 1600 fields');
+load_ok('broad', undef, 'more than 1600 fields');
+is($mongo->compare($node, 'shop.broad', 'broad'), '', 'more than 1600 fields: none is lost');
+is(sql("SELECT column_type, note FROM migrate_infer_schema('$uri', 'keyed') WHERE path = 'counts'"), 'jsonb|306 distinct keys: kept as jsonb', 'keys that look like data');
+is(sql("SELECT column_type FROM migrate_infer_schema('$uri', 'keyed') WHERE path = 'one.a'"), 'bigint', 'and keys that do not');
+
+# Columns for new fields, by several loaders at once.
+$mongo->python(<<'PY');
+client.shop.grow.insert_many([{'_id': i, 'a': i, **({'b%d' % (i // 3000): 'x%d' % i} if i % 10 == 0 else {}), **({'sub': {'k': [i, None]}} if i % 500 == 0 else {}),
+                               **({'nothing': None} if i % 700 == 0 else {}), **({'A': 1} if i % 900 == 0 else {})} for i in range(30000)])
+PY
+load_ok('grow', q(workers => 4, options => '{"extra": "add_column", "chunk_size": "64kB"}', mapping => '{"format": 1, "fields":
+	[{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "a", "column": "a", "type": "bigint"}]}'), 'add_column');
+is(sql(q(SELECT count(*) FROM pg_attribute WHERE attrelid = 'grow'::regclass AND attnum > 0)), 15, 'each new field has one column');
+is(sql(q(SELECT count(*) FILTER (WHERE _extra IS NOT NULL AND _extra <> '{"nothing": null}') FROM grow)), 0, 'and none is left over');
+is($mongo->compare($node, 'shop.grow', 'grow'), '', 'add_column: table equals collection');
+is(sql(q(SELECT jsonb_array_length(migrate_mapping()->'fields'))), 14, 'the contract of the job knows them');
+
+# Options that shape the table.
+$mongo->python(<<'PY');
+db = client.shop
+u = uuid.UUID('00112233-4455-6677-8899-aabbccddeeff')
+db.shaped.insert_many([{'_id': bson.ObjectId('65a1f0c2e4b0a1d2c3e4f5%02x' % i), 'ref': bson.ObjectId('65a1f0c2e4b0a1d2c3e4f501'),
+    'deep': {'a': {'b': {'c': i}}}, 'list': [1, 2, None], 'old': bson.Binary(u.bytes_le, 3), 'when': datetime.datetime(2026, 11, 22, 9, 0, 2, 123000),
+    'big': {'long': bson.Int64(2**60), 'dec': bson.Decimal128('1.10'), 'x': [{'y': 1.0}]}} for i in range(50)])
+PY
+my @options = (
+	['{}', 'deep.a:jsonb list:bigint[] old:bytea ref:text COLLATE "C"', 'defaults'],
+	['{"flatten_depth": 1}', 'deep:jsonb list:bigint[] old:bytea ref:text COLLATE "C"', 'flatten_depth 1'],
+	['{"flatten_depth": 4}', 'deep.a.b.c:bigint list:bigint[] old:bytea ref:text COLLATE "C"', 'flatten_depth 4'],
+	['{"arrays": "jsonb"}', 'deep.a:jsonb list:jsonb old:bytea ref:text COLLATE "C"', 'arrays jsonb'],
+	['{"id_type": "bytea"}', 'deep.a:jsonb list:bigint[] old:bytea ref:bytea', 'id_type bytea'],
+	['{"uuid_representation": "csharp_legacy"}', 'deep.a:jsonb list:bigint[] old:uuid ref:text COLLATE "C"', 'uuid_representation'],
+);
+foreach my $case (@options)
+{
+	my ($options, $expected, $name) = @$case;
+	is(sql(qq(SELECT string_agg(path || ':' || column_type, ' ' ORDER BY path) FROM migrate_infer_schema('$uri', 'shaped', options => '$options')
+		WHERE path LIKE 'deep%' OR path IN ('list', 'old', 'ref'))), $expected, "$name: types");
+	load_ok('shaped', "if_exists => 'replace', options => '$options'", $name);
+	is($mongo->compare($node, 'shop.shaped', 'shaped'), '', "$name: table equals collection") unless $options =~ /uuid/;
+}
+is(sql('SELECT DISTINCT old FROM shaped'), '00112233-4455-6677-8899-aabbccddeeff', 'an old UUID in the byte order that was named');
+foreach my $form ('relaxed', 'canonical')
+{
+	load_ok('shaped', qq(if_exists => 'replace', options => '{"json_format": "$form"}'), "json_format $form");
+	is($mongo->compare($node, 'shop.shaped', 'shaped', undef, '--json-format', $form), '', "json_format $form: table equals collection");
+}
+load_ok('shaped', q(target => 'docs', options => '{"layout": "document", "json_format": "canonical"}'), 'layout document');
+is(sql(q(SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'docs'::regclass AND attnum > 0)), '_id,doc', 'layout document: two columns');
+is(sql(q(SELECT doc #>> '{big,long,$numberLong}', doc #>> '{_id,$oid}' = _id FROM docs LIMIT 1)), '1152921504606846976|t', 'layout document: the whole document, _id included');
+
+done_testing();
