@@ -33,7 +33,7 @@ CREATE TABLE mongo_migrate.job (
                 CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'canceling', 'canceled', 'completed', 'failed')),
   workers       integer NOT NULL CHECK (workers > 0),
   drop_target   boolean NOT NULL DEFAULT false,
-  options       jsonb NOT NULL,       -- what the workers obey, fixed at the start
+  options       jsonb NOT NULL,       -- what the workers obey, fixed at the start but for migrate_alter
   generation    integer NOT NULL DEFAULT 0,
   shared_handle bigint,               -- shared memory of the running coordinator, for display
   requested_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -274,6 +274,13 @@ CREATE FUNCTION @extschema@.migrate_cancel(job_id bigint DEFAULT NULL, drop_targ
   RETURNS @extschema@.migrate_state
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_cancel(bigint, boolean) IS 'ends a job; drop_target removes the table if this job created it';
+
+CREATE FUNCTION @extschema@.migrate_alter(job_id bigint, workers integer DEFAULT NULL,
+    max_docs_per_second integer DEFAULT NULL, on_error text DEFAULT NULL, reject_limit bigint DEFAULT NULL)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_alter(bigint, integer, integer, text, bigint)
+  IS 'changes a job, also while it runs; max_docs_per_second 0 and reject_limit -1 lift the limit';
 
 -- ---------------------------------------------------------------------------
 -- Functions: report and helpers

@@ -99,6 +99,8 @@ extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
 extern void mm_job_set_drop_target(int64 job_id);
+extern void mm_job_alter(const MmJob *job);
+extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 /* Leaves the phase a table is in (phase < 0: only stops its clock). */
 extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
 extern void mm_job_set_split(int64 job_id, int table_no,

@@ -145,9 +145,10 @@ add_chunk_key(MmArgs *args, int64 job_id, const MmChunk *chunk)
 	" AND attempts = $4 AND state = 'running'"
 
 /*
- * Locks the chunk until the end of the transaction and reads its committed
- * position into chunk->position.  Returns false when the attempt is not the
- * chunk's latest any more: the caller must leave it alone.
+ * Locks the chunk until the end of the transaction; reads its committed
+ * position, and on_error of its table, which migrate_alter() may have changed
+ * since.  Returns false when the attempt is not the chunk's latest any more:
+ * the caller must leave it alone.
  */
 bool
 mm_chunk_lock(int64 job_id, MmChunk *chunk)
@@ -158,10 +159,17 @@ mm_chunk_lock(int64 job_id, MmChunk *chunk)
 
 	add_chunk_key(&args, job_id, chunk);
 	mm_catalog_begin(&scope);
-	ours = mm_catalog_query("SELECT \"position\" FROM mongo_migrate.chunk"
-							CHUNK_KEY " FOR UPDATE", &args) == 1;
+	ours = mm_catalog_query("SELECT c.\"position\", t.mapping->>'on_error'"
+							" FROM mongo_migrate.chunk c"
+							" JOIN mongo_migrate.job_table t"
+							" USING (job_id, table_no)" CHUNK_KEY
+							" FOR UPDATE OF c", &args) == 1;
 	if (ours)
+	{
 		chunk->position = mm_row_bytea(&scope, 0, 1);
+		if (!mm_on_error_parse(mm_row_text(&scope, 0, 2), &chunk->on_error))
+			elog(ERROR, "unrecognized on_error");
+	}
 	mm_catalog_end(&scope);
 	return ours;
 }

@@ -55,6 +55,7 @@ typedef struct Coordinator
 {
 	MmWorkerArgs args;
 	MemoryContext context;		/* lives as long as the process */
+	MemoryContext poll_context; /* of one look at the job */
 	MmJob	   *job;
 	List	   *tables;
 	MmShared   *shared;
@@ -70,6 +71,7 @@ typedef struct Coordinator
 typedef struct Poll
 {
 	MmJobState	state;
+	MmJob	   *job;			/* as it is now; NULL: gone */
 	MmCounters	books;
 	int			open;			/* chunks pending or running */
 	int			failed;
@@ -143,10 +145,21 @@ terminate_loaders(int code, Datum arg)
 			TerminateBackgroundWorker(c->loaders[i]);
 }
 
-/*
- * Has all loaders leave at their next batch, and waits for it.  SIGUSR1 only
- * sets their latch, in case one waits for the source.
- */
+/* SIGUSR1 only sets their latch, in case one waits. */
+static void
+wake_loaders(Coordinator *c)
+{
+	for (int i = 0; i < c->shared->nloaders; i++)
+	{
+		pid_t		pid;
+
+		if (c->loaders[i] != NULL &&
+			GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
+			kill(pid, SIGUSR1);
+	}
+}
+
+/* Has all loaders leave at their next batch, and waits for it. */
 static void
 stop_loaders(Coordinator *c, MmJobState wanted)
 {
@@ -156,14 +169,7 @@ stop_loaders(Coordinator *c, MmJobState wanted)
 		reap_loaders(c);
 		if (count_loaders(c) == 0)
 			break;
-		for (int i = 0; i < c->shared->nloaders; i++)
-		{
-			pid_t		pid;
-
-			if (c->loaders[i] != NULL &&
-				GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
-				kill(pid, SIGUSR1);
-		}
+		wake_loaders(c);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -194,11 +200,12 @@ start_loaders(Coordinator *c, const Poll *poll)
 {
 	int			have = count_loaders(c);
 	int			want = Min(c->job->workers, poll->open);
+	int			slots = Min(c->job->workers, c->shared->nloaders);
 	int			allowed = poll->allowed;
 
 	if (have >= want || GetCurrentTimestamp() < c->next_start)
 		return;
-	for (int i = 0; i < c->shared->nloaders && have < want; i++)
+	for (int i = 0; i < slots && have < want; i++)
 	{
 		MmWorkerArgs args = c->args;
 		MemoryContext old;
@@ -213,12 +220,11 @@ start_loaders(Coordinator *c, const Poll *poll)
 			c->loaders[i] = mm_worker_start_loader(&args);
 		MemoryContextSwitchTo(old);
 		if (c->loaders[i] == NULL)
-		{
-			tell_shortage(c, have);
-			return;
-		}
+			break;
 		have++;
 	}
+	if (have < want)
+		tell_shortage(c, have);
 }
 
 /* ---------------------------------------------------------------------
@@ -251,18 +257,39 @@ poll_job(Coordinator *c, Poll *poll)
 				loaders;
 	MmJob	   *job;
 
+	MemoryContextReset(c->poll_context);
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 	mm_worker_tx_begin();
+	MemoryContextSwitchTo(c->poll_context);
 	job = mm_job_load(c->args.job_id, false);
+	poll->job = job;
 	poll->state = job == NULL ? MM_JOB_CANCELED : job->state;
 	mm_chunk_totals(c->args.job_id, &poll->books, &poll->open, &poll->failed);
 	mm_worker_count(&used, &loaders);
 	poll->allowed = mm_max_workers - loaders;
 	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+}
+
+/* What migrate_alter() may have changed. */
+static void
+obey_changes(Coordinator *c, const MmJob *now)
+{
+	if (now == NULL)
+		return;
+	c->job->options.reject_limit = now->options.reject_limit;
+	mm_shared_set_rate(c->shared, now->options.max_docs_per_second);
+	if (now->workers == c->job->workers)
+		return;
+	c->job->workers = now->workers;
+	pg_atomic_write_u32(&c->shared->wanted_loaders, now->workers);
+	c->told_shortage = false;
+	c->next_start = 0;
+	wake_loaders(c);
 }
 
 static void
@@ -324,6 +351,7 @@ copy_chunks(Coordinator *c)
 		CHECK_FOR_INTERRUPTS();
 		reap_loaders(c);
 		poll_job(c, &poll);
+		obey_changes(c, poll.job);
 		publish_rate(c);
 		if (poll.state != MM_JOB_RUNNING)
 			return false;
@@ -418,9 +446,11 @@ create_shared(Coordinator *c)
 	if (c->shared != NULL)
 		return;
 	mm_chunk_totals(c->args.job_id, &books, &open, &failed);
-	c->shared = mm_shared_create(c->args.job_id, c->job->workers, &books,
-								 &c->shared_handle);
-	c->loaders = MemoryContextAllocZero(c->context, c->job->workers *
+	/* with room for workers that migrate_alter() may add */
+	c->shared = mm_shared_create(c->args.job_id,
+								 Max(c->job->workers, mm_max_workers),
+								 &books, &c->shared_handle);
+	c->loaders = MemoryContextAllocZero(c->context, c->shared->nloaders *
 										sizeof(BackgroundWorkerHandle *));
 	before_shmem_exit(terminate_loaders, (Datum) 0);
 }
@@ -443,6 +473,8 @@ begin_running(Coordinator *c, bool crashed)
 	{
 		create_shared(c);
 		pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
+		pg_atomic_write_u32(&c->shared->wanted_loaders, c->job->workers);
+		mm_shared_set_rate(c->shared, c->job->options.max_docs_per_second);
 		mm_chunk_reset_orphans(c->args.job_id, 0, !crashed);
 		c->generation = mm_job_begin_running(c->args.job_id,
 											 c->shared_handle);
@@ -613,6 +645,9 @@ mm_coordinator_main(Datum arg)
 	c->context = AllocSetContextCreate(TopMemoryContext,
 									   "mongo_migrate coordinator",
 									   ALLOCSET_DEFAULT_SIZES);
+	c->poll_context = AllocSetContextCreate(c->context,
+											"mongo_migrate poll",
+											ALLOCSET_DEFAULT_SIZES);
 	if (!wait_for_caller(&c->args))
 		proc_exit(0);
 	while (!run_guarded(c, crashed))

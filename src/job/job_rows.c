@@ -88,6 +88,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	options->maintenance_work_mem = mm_row_int4(0, column++);
 	options->log_min_messages = mm_row_int4(0, column++);
 	options->reject_limit = mm_row_int8(0, column++);
+	options->max_docs_per_second = mm_row_int4(0, column++);
 	options->max_attempts = mm_row_int4(0, column++);
 	options->analyze = mm_row_bool(0, column++);
 	options->verify = mm_row_bool(0, column++);
@@ -110,6 +111,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	" (options->>'maintenance_work_mem')::integer," \
 	" (options->>'log_min_messages')::integer," \
 	" (options->>'reject_limit')::bigint," \
+	" (options->>'max_docs_per_second')::integer," \
 	" (options->>'max_attempts')::integer," \
 	" (options->>'analyze')::boolean," \
 	" (options->>'verify')::boolean," \
@@ -276,6 +278,7 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 	mm_arg_bool(&args, options->verify);
 	mm_arg_text(&args, options->tablespace);
 	mm_arg_text(&args, mm_split_method_name(options->split));
+	mm_arg_int4(&args, options->max_docs_per_second);
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("INSERT INTO mongo_migrate.job"
@@ -288,7 +291,8 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 					 "'maintenance_work_mem', $12, 'log_min_messages', $13,"
 					 "'reject_limit', $14, 'max_attempts', $15,"
 					 "'analyze', $16, 'verify', $17, 'tablespace', $18,"
-					 "'split', $19)) RETURNING job_id", &args);
+					 "'split', $19, 'max_docs_per_second', $20))"
+					 " RETURNING job_id", &args);
 	job_id = mm_row_int8(0, 1);
 	if (secret_uri != NULL)
 		insert_secret(job_id, secret_uri);
@@ -393,6 +397,35 @@ mm_job_set_drop_target(int64 job_id)
 
 	mm_arg_int8(&args, job_id);
 	mm_catalog_execute("UPDATE mongo_migrate.job SET drop_target = true"
+					   " WHERE job_id = $1", &args);
+}
+
+/* Writes what migrate_alter() may change; the caller holds the row's lock. */
+void
+mm_job_alter(const MmJob *job)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job->job_id);
+	mm_arg_int4(&args, job->workers);
+	mm_arg_int4(&args, job->options.max_docs_per_second);
+	mm_arg_int8(&args, job->options.reject_limit);
+	mm_catalog_execute("UPDATE mongo_migrate.job SET workers = $2,"
+					   " options = options || jsonb_build_object("
+					   "'max_docs_per_second', $3, 'reject_limit', $4)"
+					   " WHERE job_id = $1", &args);
+}
+
+/* In the contracts of all tables of the job. */
+void
+mm_job_set_on_error(int64 job_id, MmOnError on_error)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, mm_on_error_name(on_error));
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET mapping ="
+					   " jsonb_set(mapping, '{on_error}', to_jsonb($2))"
 					   " WHERE job_id = $1", &args);
 }
 

@@ -22,6 +22,7 @@
 #define MM_WAIT_EVENT_RETRY WaitEventExtensionNew_compat("MongoRetry")
 #define MM_WAIT_EVENT_LOADERS WaitEventExtensionNew_compat("MongoLoaders")
 #define MM_WAIT_EVENT_JOB WaitEventExtensionNew_compat("MongoJob")
+#define MM_WAIT_EVENT_THROTTLE WaitEventExtensionNew_compat("MongoThrottle")
 
 /* bgw_extra: ids only, everything else is in tables. */
 typedef struct MmWorkerArgs
