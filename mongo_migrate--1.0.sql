@@ -237,6 +237,11 @@ CREATE FUNCTION @extschema@.migrate_list_collections(source text, database text 
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_list_collections(text, text, text) IS 'collections of a database, with estimates of their size';
 
+CREATE FUNCTION @extschema@.migrate_peek(source text, collection text, n integer DEFAULT 5, filter json DEFAULT NULL)
+  RETURNS SETOF jsonb
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_peek(text, text, integer, json) IS 'n random documents in relaxed Extended JSON';
+
 CREATE FUNCTION @extschema@.migrate_infer_schema(source text, collection text, sample_size integer DEFAULT NULL,
     options jsonb DEFAULT '{}')
   RETURNS TABLE (path text, present numeric, bson_types text, column_name name, column_type text, nullable boolean,
@@ -262,6 +267,28 @@ CREATE FUNCTION @extschema@.migrate_wait(job_id bigint DEFAULT NULL, timeout int
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_wait(bigint, interval, interval) IS 'waits for a job; raises its error if it failed; null when the time is up';
 
+-- The first COMMIT fails in a transaction block, before anything is done.
+CREATE PROCEDURE @extschema@.migrate_run(source text, collection text, target text DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, filter json DEFAULT NULL, if_exists text DEFAULT 'error', on_error text DEFAULT NULL,
+    workers integer DEFAULT NULL, options jsonb DEFAULT '{}', INOUT job_id bigint DEFAULT NULL)
+  LANGUAGE plpgsql AS $$
+DECLARE
+  state text;
+BEGIN
+  COMMIT;
+  job_id := @extschema@.migrate_start(source, collection, target, mapping, filter, if_exists, on_error, workers,
+                                      false, options);
+  COMMIT;
+  state := @extschema@.migrate_wait(job_id);
+  IF state OPERATOR(pg_catalog.<>) 'completed' THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+      MESSAGE = pg_catalog.format('migration job %s is %s', job_id, state);
+  END IF;
+END
+$$;
+COMMENT ON PROCEDURE @extschema@.migrate_run(text, text, text, jsonb, json, text, text, integer, jsonb, bigint)
+  IS 'starts a migration job, commits and waits; raises unless it was completed';
+
 CREATE FUNCTION @extschema@.migrate_pause(job_id bigint DEFAULT NULL) RETURNS @extschema@.migrate_state
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_pause(bigint) IS 'stops a job at its last checkpoints, to be resumed';
@@ -270,10 +297,18 @@ CREATE FUNCTION @extschema@.migrate_resume(job_id bigint DEFAULT NULL) RETURNS @
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_resume(bigint) IS 'goes on with a paused job, or one whose coordinator a restart took away';
 
+CREATE FUNCTION @extschema@.migrate_retry(job_id bigint DEFAULT NULL) RETURNS @extschema@.migrate_state
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_retry(bigint) IS 'goes on with a failed job where it failed: failed chunks again, done ones not';
+
 CREATE FUNCTION @extschema@.migrate_cancel(job_id bigint DEFAULT NULL, drop_target boolean DEFAULT false)
   RETURNS @extschema@.migrate_state
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_cancel(bigint, boolean) IS 'ends a job; drop_target removes the table if this job created it';
+
+CREATE FUNCTION @extschema@.migrate_forget(job_id bigint) RETURNS boolean
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_forget(bigint) IS 'removes a job that has ended from the history, with its dead letters; never a table';
 
 CREATE FUNCTION @extschema@.migrate_alter(job_id bigint, workers integer DEFAULT NULL,
     max_docs_per_second integer DEFAULT NULL, on_error text DEFAULT NULL, reject_limit bigint DEFAULT NULL)

@@ -99,6 +99,7 @@ extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
 extern void mm_job_set_drop_target(int64 job_id);
+extern void mm_job_forget(int64 job_id);
 extern void mm_job_alter(const MmJob *job);
 extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 /* Leaves the phase a table is in (phase < 0: only stops its clock). */
@@ -113,6 +114,11 @@ extern void mm_job_event(int64 job_id, const char *severity,
 						 const char *detail);
 /* The active job that loads this table, or 0. */
 extern int64 mm_job_of_relation(Oid relid);
+/*
+ * Keeps other sessions from starting or retrying a job on a table of this
+ * name until the end of the transaction; it need not exist.
+ */
+extern void mm_job_lock_target(Oid schema, const char *table);
 /* Process id of the coordinator that holds the job's lock, or 0. */
 extern int	mm_job_coordinator_pid(int64 job_id);
 
@@ -128,6 +134,7 @@ extern void mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 								const MmTally *tally, bytea *position,
 								bool done);
 extern void mm_chunk_check_books(int64 job_id);
+extern void mm_chunk_retry(int64 job_id);
 extern void mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
 						  const MmFailure *failure);
 extern bool mm_chunk_failure(int64 job_id, MmFailure *failure);
@@ -136,5 +143,6 @@ extern bool mm_chunk_failure(int64 job_id, MmFailure *failure);
 extern void mm_letter_insert(int64 job_id, const MmChunk *chunk,
 							 const uint8 *doc, uint32 len,
 							 const MmReject *why);
+extern int64 mm_letter_count_pending(int64 job_id);
 
 #endif							/* MM_CATALOG_H */

@@ -6,6 +6,7 @@
  * pending -> running -> done
  *            running -> pending   (the attempt failed, others are left)
  *            running -> failed    (none left, or it makes no sense)
+ *            failed  -> pending   (migrate_retry)
  *
  * All durable.  A loader commits "running" with the next attempt number
  * before it touches a chunk, so that a crash is countable.  Every checkpoint
@@ -329,6 +330,20 @@ mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
 					   " ELSE 'pending' END,"
 					   " sqlstate = $6, message = $7, detail = $8,"
 					   " hint = $9, context = $10" CHUNK_KEY, &args);
+}
+
+/* Chunks that failed may be tried again, as often as from the beginning. */
+void
+mm_chunk_retry(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET state = 'pending',"
+					   " attempts_excused = attempts, sqlstate = NULL,"
+					   " message = NULL, detail = NULL, hint = NULL,"
+					   " context = NULL"
+					   " WHERE job_id = $1 AND state = 'failed'", &args);
 }
 
 /* Why the first failed chunk failed; false when none did. */

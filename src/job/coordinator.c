@@ -578,24 +578,50 @@ record_failure(Coordinator *c, const MmFailure *failure)
 
 /*
  * Waits for the transaction that registered us, whose rows cannot be seen
- * before, and takes the job's lock.  False: another coordinator has it, or
- * the extension is gone.
+ * before.
  */
-static bool
+static void
 wait_for_caller(const MmWorkerArgs *args)
 {
-	bool		ours;
-
 	mm_worker_report("waiting for the transaction of migration job %lld",
 					 (long long) args->job_id);
 	mm_worker_tx_begin();
 	XactLockTableWait(args->start_xid, NULL, NULL, XLTW_None);
 	mm_worker_tx_commit();
-	mm_worker_tx_begin();
-	ours = OidIsValid(get_extension_oid("mongo_migrate", true)) &&
-		mm_worker_lock_job(args->job_id);
-	mm_worker_tx_commit();
-	return ours;
+}
+
+/*
+ * Takes the job's lock.  False: another coordinator has it, or the extension
+ * is gone.  The holder of a job that is queued is not the one to run it: it
+ * is our predecessor, which has written paused or failed and is about to end.
+ */
+static bool
+take_lock(int64 job_id)
+{
+	for (;;)
+	{
+		bool		exists,
+					ours = false,
+					wait = false;
+		MmJob	   *job;
+
+		mm_worker_tx_begin();
+		exists = OidIsValid(get_extension_oid("mongo_migrate", true));
+		if (exists)
+			ours = mm_worker_lock_job(job_id);
+		if (exists && !ours)
+		{
+			job = mm_job_load(job_id, false);
+			wait = job != NULL && job->state == MM_JOB_QUEUED;
+		}
+		mm_worker_tx_commit();
+		if (!wait)
+			return ours;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_JOB);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /*
@@ -648,7 +674,8 @@ mm_coordinator_main(Datum arg)
 	c->poll_context = AllocSetContextCreate(c->context,
 											"mongo_migrate poll",
 											ALLOCSET_DEFAULT_SIZES);
-	if (!wait_for_caller(&c->args))
+	wait_for_caller(&c->args);
+	if (!take_lock(c->args.job_id))
 		proc_exit(0);
 	while (!run_guarded(c, crashed))
 		crashed = false;

@@ -18,7 +18,7 @@
  * queued -> running -> completed
  *           running -> pausing -> paused -> queued (migrate_resume)
  *           any of these -> canceling -> canceled
- *           running -> failed
+ *           running -> failed -> queued (migrate_retry)
  *
  * All of these are durable (mongo_migrate.job.state).  Sessions write queued,
  * pausing, canceling, and the final states of a job that has no coordinator;

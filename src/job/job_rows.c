@@ -10,9 +10,12 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 
 #include "job/catalog.h"
 #include "job/worker.h"
@@ -400,6 +403,17 @@ mm_job_set_drop_target(int64 job_id)
 					   " WHERE job_id = $1", &args);
 }
 
+/* Everything of the job but its tables; the caller holds the row's lock. */
+void
+mm_job_forget(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_execute("DELETE FROM mongo_migrate.job WHERE job_id = $1",
+					   &args);
+}
+
 /* Writes what migrate_alter() may change; the caller holds the row's lock. */
 void
 mm_job_alter(const MmJob *job)
@@ -549,6 +563,19 @@ mm_job_of_relation(Oid relid)
 		job_id = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);
 	return job_id;
+}
+
+void
+mm_job_lock_target(Oid schema, const char *table)
+{
+	LOCKTAG		tag;
+	uint32		hash = hash_bytes((const unsigned char *) table,
+								  strlen(table));
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, schema, hash,
+						 MM_LOCK_TARGET_KIND);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	AcceptInvalidationMessages();
 }
 
 int

@@ -51,3 +51,19 @@ mm_letter_insert(int64 job_id, const MmChunk *chunk, const uint8 *doc,
 					   " chunk_no, source_id, raw) VALUES ($1, $2, $3, $4,"
 					   " $5, $6, $7, $8, $9, $10, $11, $12, $13)", &args);
 }
+
+int64
+mm_letter_count_pending(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int64		count;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT count(*) FROM mongo_migrate.dead_letter"
+					 " WHERE job_id = $1 AND status = 'pending'", &args);
+	count = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	return count;
+}

@@ -17,6 +17,8 @@
 /* Class id of our advisory locks; the object is the job. */
 #define MM_LOCK_CLASS 0x6d6d6a62
 #define MM_LOCK_KIND 3
+/* Kind of those on the names of targets. */
+#define MM_LOCK_TARGET_KIND 4
 
 /* Names of our wait events, which show on 17 and later. */
 #define MM_WAIT_EVENT_RETRY WaitEventExtensionNew_compat("MongoRetry")
