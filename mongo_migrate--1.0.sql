@@ -136,6 +136,7 @@ CREATE TABLE mongo_migrate.dead_letter (
   occurred_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   status        text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'replayed', 'discarded')),
   attempts      integer NOT NULL DEFAULT 1,
+  reason        text,                 -- why it was discarded
   FOREIGN KEY (job_id, table_no) REFERENCES mongo_migrate.job_table ON DELETE CASCADE
 );
 COMMENT ON TABLE mongo_migrate.dead_letter IS 'documents that could not be stored';
@@ -316,6 +317,20 @@ CREATE FUNCTION @extschema@.migrate_alter(job_id bigint, workers integer DEFAULT
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_alter(bigint, integer, integer, text, bigint)
   IS 'changes a job, also while it runs; max_docs_per_second 0 and reject_limit -1 lift the limit';
+
+-- ---------------------------------------------------------------------------
+-- Functions: dead letters
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.migrate_replay(job_id bigint DEFAULT NULL, error_ids bigint[] DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}', OUT replayed bigint, OUT still_failing bigint)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_replay(bigint, bigint[], jsonb, jsonb)
+  IS 'tries pending dead letters again, under the mapping of the job or another one; option: invalid_text';
+
+CREATE FUNCTION @extschema@.migrate_discard(error_ids bigint[], reason text DEFAULT NULL) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_discard(bigint[], text) IS 'gives pending dead letters up; returns how many';
 
 -- ---------------------------------------------------------------------------
 -- Functions: report and helpers

@@ -16,6 +16,7 @@
 
 #include "fmgr.h"
 #include "job/job.h"
+#include "utils/array.h"
 
 /* Parameters of a query, $1 first. */
 #define MM_MAX_ARGS 24
@@ -36,6 +37,8 @@ extern void mm_arg_text(MmArgs *args, const char *value);	/* NULL: null */
 extern void mm_arg_bytea(MmArgs *args, const bytea *value); /* NULL: null */
 extern void mm_arg_jsonb(MmArgs *args, Jsonb *value);
 extern void mm_arg_int8_array(MmArgs *args, const int64 *values, int n);
+extern void mm_arg_array(MmArgs *args, ArrayType *value);	/* bigint[]; NULL:
+															 * null */
 
 /*
  * A scope in which queries run as the extension's owner, inside SPI.  Never
@@ -133,6 +136,8 @@ extern void mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 								const MmCounters *delta,
 								const MmTally *tally, bytea *position,
 								bool done);
+extern void mm_chunk_replay(int64 job_id, const MmChunk *chunk,
+							const MmCounters *delta, const MmTally *tally);
 extern void mm_chunk_check_books(int64 job_id);
 extern void mm_chunk_retry(int64 job_id);
 extern void mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
@@ -144,5 +149,30 @@ extern void mm_letter_insert(int64 job_id, const MmChunk *chunk,
 							 const uint8 *doc, uint32 len,
 							 const MmReject *why);
 extern int64 mm_letter_count_pending(int64 job_id);
+/* Raises 42704 for a number that is none of the job's (0: of any job's). */
+extern void mm_letter_check(int64 job_id, ArrayType *error_ids);
+/* List of the jobs of these letters, as int64 *. */
+extern List *mm_letter_jobs(ArrayType *error_ids);
+extern int64 mm_letter_discard(int64 job_id, ArrayType *error_ids,
+							   const char *reason);
+
+/* A letter that is being replayed. */
+typedef struct MmLetter
+{
+	int64		error_id;
+	int			table_no;
+	int			chunk_no;
+	bool		failed;			/* again, and this is why: */
+	MmReject	why;
+} MmLetter;
+
+/*
+ * List of the job's pending letters among these numbers (NULL: all of them)
+ * by table and chunk, locked until the end of the transaction.
+ */
+extern List *mm_letter_lock_pending(int64 job_id, ArrayType *error_ids);
+extern bytea *mm_letter_raw(int64 error_id);
+/* Writes what became of letters of one chunk. */
+extern void mm_letter_settle(List *letters);
 
 #endif							/* MM_CATALOG_H */

@@ -268,6 +268,32 @@ mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 }
 
 /*
+ * Moves documents that were rejected to the rows, after a replay of dead
+ * letters.  The caller holds the lock of the job, which does not run.
+ */
+void
+mm_chunk_replay(int64 job_id, const MmChunk *chunk, const MmCounters *delta,
+				const MmTally *tally)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, chunk->table_no);
+	mm_arg_int4(&args, chunk->chunk_no);
+	mm_arg_int8(&args, delta->rows_inserted);
+	mm_arg_int8(&args, delta->values_diverted);
+	arg_field_values(&args, tally);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET"
+					   " rows_inserted = rows_inserted + $4,"
+					   " docs_rejected = docs_rejected - $4,"
+					   " values_diverted = values_diverted + $5,"
+					   ADD_FIELD_VALUES("$6")
+					   " WHERE job_id = $1 AND table_no = $2"
+					   " AND chunk_no = $3", &args);
+	add_conflicts(job_id, chunk, tally);
+}
+
+/*
  * Raises unless the books of a job that has copied everything close: each
  * document read is a row or a dead letter that is there.  The first is a
  * constraint of the table, too; this is the last look before "completed".

@@ -50,6 +50,11 @@ extern BackgroundWorkerHandle *mm_worker_start_loader(const MmWorkerArgs *args);
 extern void mm_worker_count(int *workers_used, int *loaders_used);
 
 extern MmWorkerArgs mm_worker_begin(void);
+/*
+ * For a session that converts documents itself: the settings by which workers
+ * do, until the caller's GUC nest level ends.
+ */
+extern void mm_worker_save_forms(void);
 extern void mm_worker_apply_options(const MmJob *job);
 extern void mm_worker_tx_begin(void);
 extern void mm_worker_tx_commit(void);
