@@ -70,6 +70,7 @@ CREATE TABLE mongo_migrate.job_table (
   sink_reason   text NOT NULL,
   docs_total    bigint NOT NULL,      -- estimate
   bytes_total   bigint NOT NULL,      -- estimate
+  rejects_told  boolean NOT NULL DEFAULT false,  -- that many are rejected, which is said once
   verify_count  bigint,               -- documents in the source when verified
   PRIMARY KEY (job_id, table_no)
 );

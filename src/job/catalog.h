@@ -109,6 +109,12 @@ extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
 extern void mm_job_set_split(int64 job_id, int table_no,
 							 const MmSplit *split);
+/* Message 34 when more than 10 % are rejected, else NULL. */
+extern char *mm_job_rejects_message(const char *database,
+									const char *collection,
+									const MmCounters *books);
+/* True the first time only. */
+extern bool mm_job_tell_rejects(int64 job_id, int table_no);
 extern void mm_job_set_verify_count(int64 job_id, int table_no,
 									int64 count);
 extern char *mm_job_secret(int64 job_id);
@@ -149,6 +155,8 @@ extern void mm_letter_insert(int64 job_id, const MmChunk *chunk,
 							 const uint8 *doc, uint32 len,
 							 const MmReject *why);
 extern int64 mm_letter_count_pending(int64 job_id);
+/* A sentence about the most frequent reason; NULL when there is no letter. */
+extern char *mm_letter_worst(int64 job_id);
 /* Raises 42704 for a number that is none of the job's (0: of any job's). */
 extern void mm_letter_check(int64 job_id, ArrayType *error_ids);
 /* List of the jobs of these letters, as int64 *. */

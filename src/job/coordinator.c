@@ -50,6 +50,8 @@
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+/* Documents read before their share of rejects means anything. */
+#define REJECTS_WORTH_TELLING 1000
 
 typedef struct Coordinator
 {
@@ -65,6 +67,7 @@ typedef struct Coordinator
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* of loaders, after one that failed */
 	bool		told_shortage;
+	bool		told_rejects;
 } Coordinator;
 
 /* What is known of the job at one poll. */
@@ -322,27 +325,61 @@ raise_chunk_failure(Coordinator *c)
 
 /* Message 19. */
 static void
-check_reject_limit(Coordinator *c, const Poll *poll)
+check_reject_limit(Coordinator *c, Poll *poll)
 {
 	int64		limit = c->job->options.reject_limit;
+	long long	job_id = c->job->job_id;
+	char	   *reason;
 
 	if (limit < 0 || poll->books.docs_rejected <= limit)
 		return;
 	stop_loaders(c, MM_JOB_CANCELING);
+	poll_job(c, poll);			/* they have committed more meanwhile */
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(c->context);
+	reason = mm_letter_worst(job_id);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
 			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
-					(long long) c->job->job_id,
-					(long long) poll->books.docs_rejected, (long long) limit),
-			 errhint("See SELECT * FROM migrate_errors WHERE job_id = %lld, "
-					 "or raise the limit with options => "
-					 "'{\"reject_limit\": ...}'.",
-					 (long long) c->job->job_id)));
+					job_id, (long long) poll->books.docs_rejected,
+					(long long) limit),
+			 reason ? errdetail_internal("%s", reason) : 0,
+			 errhint("Change the mapping (SELECT * FROM migrate_conflicts WHERE job_id = %lld), or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
+					 job_id, job_id, job_id)));
+}
+
+/* Message 34, once: a few of the first documents are not worth it. */
+static void
+warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
+{
+	char	   *message = mm_job_rejects_message(table->database,
+												table->collection,
+												&poll->books);
+	char	   *hint;
+
+	if (message == NULL || c->told_rejects ||
+		(poll->open > 0 && poll->books.docs_read < REJECTS_WORTH_TELLING))
+		return;
+	c->told_rejects = true;
+	hint = psprintf("SELECT * FROM migrate_conflicts WHERE job_id = %lld;",
+					(long long) c->job->job_id);
+	mm_worker_tx_begin();
+	if (mm_job_tell_rejects(c->job->job_id, table->table_no))
+	{
+		ereport(WARNING,
+				(errmsg_internal("%s", message), errhint("%s", hint)));
+		mm_job_event(c->job->job_id, "warning",
+					 mm_phase_name(MM_PHASE_COPYING), message, hint);
+	}
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 }
 
 /* Runs loaders until no chunk is left.  False: the job is to stop. */
 static bool
-copy_chunks(Coordinator *c)
+copy_chunks(Coordinator *c, const MmJobTable *table)
 {
 	for (;;)
 	{
@@ -360,6 +397,7 @@ copy_chunks(Coordinator *c)
 			stop_loaders(c, MM_JOB_CANCELING);
 			raise_chunk_failure(c);
 		}
+		warn_of_rejects(c, table, &poll);
 		check_reject_limit(c, &poll);
 		if (poll.open == 0)
 			break;
@@ -415,7 +453,7 @@ run_table(Coordinator *c, MmJobTable *table)
 					return false;
 				break;
 			case MM_PHASE_COPYING:
-				if (!copy_chunks(c))
+				if (!copy_chunks(c, table))
 					return false;
 				break;
 			case MM_PHASE_INDEXING:

@@ -501,6 +501,30 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 	mm_catalog_end(&scope);
 }
 
+char *
+mm_job_rejects_message(const char *database, const char *collection,
+					   const MmCounters *books)
+{
+	if (books->docs_rejected <= books->docs_read / 10)
+		return NULL;
+	return psprintf("%.1f %% of the documents of \"%s.%s\" are rejected",
+					100.0 * books->docs_rejected / books->docs_read,
+					database, collection);
+}
+
+bool
+mm_job_tell_rejects(int64 job_id, int table_no)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	return mm_catalog_execute("UPDATE mongo_migrate.job_table"
+							  " SET rejects_told = true WHERE job_id = $1"
+							  " AND table_no = $2 AND NOT rejects_told",
+							  &args) == 1;
+}
+
 void
 mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
 {

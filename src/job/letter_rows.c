@@ -68,6 +68,50 @@ mm_letter_count_pending(int64 job_id)
 	return count;
 }
 
+/* 998 of them: "total" is string where numeric is expected, first in ... */
+static char *
+describe_reason(int64 count, const char *message, const char *path,
+				const bytea *raw)
+{
+	bool		placed = path == NULL || strstr(message, path) != NULL;
+
+	return psprintf("%lld of them: %s%s%s%s, first in _id %s.",
+					(long long) count, message, placed ? "" : " in \"",
+					placed ? "" : path, placed ? "" : "\"",
+					mm_json_id_for_message((uint8 *) VARDATA(raw),
+										   VARSIZE(raw) - VARHDRSZ));
+}
+
+char *
+mm_letter_worst(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	char	   *message = NULL;
+	char	   *path;
+	int64		count;
+	int64		first;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT message, path, count(*), min(error_id)"
+						 " FROM mongo_migrate.dead_letter"
+						 " WHERE job_id = $1 AND status <> 'replayed'"
+						 " GROUP BY message, path"
+						 " ORDER BY count(*) DESC, min(error_id) LIMIT 1",
+						 &args) == 1)
+	{
+		message = mm_row_text(&scope, 0, 1);
+		path = mm_row_text(&scope, 0, 2);
+		count = mm_row_int8(0, 3);
+		first = mm_row_int8(0, 4);
+	}
+	mm_catalog_end(&scope);
+	if (message == NULL)
+		return NULL;
+	return describe_reason(count, message, path, mm_letter_raw(first));
+}
+
 void
 mm_letter_check(int64 job_id, ArrayType *error_ids)
 {

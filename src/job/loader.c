@@ -193,6 +193,23 @@ close_stream(Loader *l)
  * ---------------------------------------------------------------------
  */
 
+/* Also message 20; the batch adds document, path and column as context. */
+static void
+raise_reject(const MmJob *job, const MmReject *why)
+{
+	bool		is_text = why->sqlstate == ERRCODE_UNTRANSLATABLE_CHARACTER ||
+		why->sqlstate == ERRCODE_CHARACTER_NOT_IN_REPERTOIRE;
+
+	ereport(ERROR,
+			(errcode(why->sqlstate),
+			 errmsg_internal("%s", why->message),
+			 why->detail ? errdetail_internal("%s", why->detail) : 0,
+			 is_text ?
+			 errhint("Set invalid_text to \"strip\" or \"replace\".") :
+			 errhint("on_error is \"stop\": correct the document, or choose another with migrate_alter(%lld, on_error => ...), then SELECT migrate_retry(%lld).",
+					 (long long) job->job_id, (long long) job->job_id)));
+}
+
 /* A document that cannot be stored: a dead letter, or the end of the job. */
 static void
 reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
@@ -200,17 +217,9 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 {
 	Loader	   *l = arg;
 
-	if (!why->stop)
-	{
-		mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
-		return;
-	}
-	ereport(ERROR,
-			(errcode(why->sqlstate),
-			 errmsg_internal("%s", why->message),
-			 why->detail ? errdetail_internal("%s", why->detail) : 0,
-			 errhint("on_error is \"stop\": correct the document or "
-					 "choose another on_error.")));
+	if (why->stop)
+		raise_reject(l->job, why);
+	mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
 }
 
 /* Begins the transaction; NULL when the chunk is not ours any more. */
