@@ -33,7 +33,7 @@ CREATE TABLE mongo_migrate.job (
                 CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'canceling', 'canceled', 'completed', 'failed')),
   workers       integer NOT NULL CHECK (workers > 0),
   drop_target   boolean NOT NULL DEFAULT false,
-  options       jsonb NOT NULL,       -- what the workers obey, fixed at the start
+  options       jsonb NOT NULL,       -- what the workers obey, fixed at the start but for migrate_alter
   generation    integer NOT NULL DEFAULT 0,
   shared_handle bigint,               -- shared memory of the running coordinator, for display
   requested_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -70,6 +70,7 @@ CREATE TABLE mongo_migrate.job_table (
   sink_reason   text NOT NULL,
   docs_total    bigint NOT NULL,      -- estimate
   bytes_total   bigint NOT NULL,      -- estimate
+  rejects_told  boolean NOT NULL DEFAULT false,  -- that many are rejected, which is said once
   verify_count  bigint,               -- documents in the source when verified
   PRIMARY KEY (job_id, table_no)
 );
@@ -136,6 +137,7 @@ CREATE TABLE mongo_migrate.dead_letter (
   occurred_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
   status        text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'replayed', 'discarded')),
   attempts      integer NOT NULL DEFAULT 1,
+  reason        text,                 -- why it was discarded
   FOREIGN KEY (job_id, table_no) REFERENCES mongo_migrate.job_table ON DELETE CASCADE
 );
 COMMENT ON TABLE mongo_migrate.dead_letter IS 'documents that could not be stored';
@@ -237,6 +239,11 @@ CREATE FUNCTION @extschema@.migrate_list_collections(source text, database text 
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_list_collections(text, text, text) IS 'collections of a database, with estimates of their size';
 
+CREATE FUNCTION @extschema@.migrate_peek(source text, collection text, n integer DEFAULT 5, filter json DEFAULT NULL)
+  RETURNS SETOF jsonb
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_peek(text, text, integer, json) IS 'n random documents in relaxed Extended JSON';
+
 CREATE FUNCTION @extschema@.migrate_infer_schema(source text, collection text, sample_size integer DEFAULT NULL,
     options jsonb DEFAULT '{}')
   RETURNS TABLE (path text, present numeric, bson_types text, column_name name, column_type text, nullable boolean,
@@ -283,6 +290,28 @@ CREATE FUNCTION @extschema@.migrate_wait(job_id bigint DEFAULT NULL, timeout int
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_wait(bigint, interval, interval) IS 'waits for a job; raises its error if it failed; null when the time is up';
 
+-- The first COMMIT fails in a transaction block, before anything is done.
+CREATE PROCEDURE @extschema@.migrate_run(source text, collection text, target text DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, filter json DEFAULT NULL, if_exists text DEFAULT 'error', on_error text DEFAULT NULL,
+    workers integer DEFAULT NULL, options jsonb DEFAULT '{}', INOUT job_id bigint DEFAULT NULL)
+  LANGUAGE plpgsql AS $$
+DECLARE
+  state text;
+BEGIN
+  COMMIT;
+  job_id := @extschema@.migrate_start(source, collection, target, mapping, filter, if_exists, on_error, workers,
+                                      false, options);
+  COMMIT;
+  state := @extschema@.migrate_wait(job_id);
+  IF state OPERATOR(pg_catalog.<>) 'completed' THEN
+    RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
+      MESSAGE = pg_catalog.format('migration job %s is %s', job_id, state);
+  END IF;
+END
+$$;
+COMMENT ON PROCEDURE @extschema@.migrate_run(text, text, text, jsonb, json, text, text, integer, jsonb, bigint)
+  IS 'starts a migration job, commits and waits; raises unless it was completed';
+
 CREATE FUNCTION @extschema@.migrate_pause(job_id bigint DEFAULT NULL) RETURNS @extschema@.migrate_state
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_pause(bigint) IS 'stops a job at its last checkpoints, to be resumed';
@@ -291,10 +320,39 @@ CREATE FUNCTION @extschema@.migrate_resume(job_id bigint DEFAULT NULL) RETURNS @
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_resume(bigint) IS 'goes on with a paused job, or one whose coordinator a restart took away';
 
+CREATE FUNCTION @extschema@.migrate_retry(job_id bigint DEFAULT NULL) RETURNS @extschema@.migrate_state
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_retry(bigint) IS 'goes on with a failed job where it failed: failed chunks again, done ones not';
+
 CREATE FUNCTION @extschema@.migrate_cancel(job_id bigint DEFAULT NULL, drop_target boolean DEFAULT false)
   RETURNS @extschema@.migrate_state
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.migrate_cancel(bigint, boolean) IS 'ends a job; drop_target removes the table if this job created it';
+
+CREATE FUNCTION @extschema@.migrate_forget(job_id bigint) RETURNS boolean
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_forget(bigint) IS 'removes a job that has ended from the history, with its dead letters; never a table';
+
+CREATE FUNCTION @extschema@.migrate_alter(job_id bigint, workers integer DEFAULT NULL,
+    max_docs_per_second integer DEFAULT NULL, on_error text DEFAULT NULL, reject_limit bigint DEFAULT NULL)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_alter(bigint, integer, integer, text, bigint)
+  IS 'changes a job, also while it runs; max_docs_per_second 0 and reject_limit -1 lift the limit';
+
+-- ---------------------------------------------------------------------------
+-- Functions: dead letters
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.migrate_replay(job_id bigint DEFAULT NULL, error_ids bigint[] DEFAULT NULL,
+    mapping jsonb DEFAULT NULL, options jsonb DEFAULT '{}', OUT replayed bigint, OUT still_failing bigint)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_replay(bigint, bigint[], jsonb, jsonb)
+  IS 'tries pending dead letters again, under the mapping of the job or another one; option: invalid_text';
+
+CREATE FUNCTION @extschema@.migrate_discard(error_ids bigint[], reason text DEFAULT NULL) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.migrate_discard(bigint[], text) IS 'gives pending dead letters up; returns how many';
 
 -- ---------------------------------------------------------------------------
 -- Functions: report and helpers

@@ -127,16 +127,20 @@ extern List *mm_ddl_table(const MmTarget *target, const MmCall *call);
 typedef enum MmRight
 {
 	MM_RIGHT_SEE,				/* own jobs, pg_read_all_stats */
-	MM_RIGHT_CONTROL			/* own jobs, pg_signal_backend */
+	MM_RIGHT_CONTROL,			/* own jobs, pg_signal_backend */
+	MM_RIGHT_OWN				/* own jobs */
 } MmRight;
 
 /*
  * The job named, else the caller's only active job, else the latest; locked
- * for MM_RIGHT_CONTROL.  Raises 42704, 42501 and message 27.
+ * unless it is only seen.  Raises 42704, 42501 and message 27.
  */
 extern MmJob *mm_pick_job(bool named, int64 job_id, MmRight right);
 extern MmJob *mm_pick_job_arg(FunctionCallInfo fcinfo, int arg,
 							  MmRight right);
+/* Raises message 23 when an active job loads the table. */
+extern void mm_pick_check_free(Oid relid, const char *schema,
+							   const char *table);
 
 /* format.c: counts in at most six characters, bars. */
 extern char *mm_format_count(int64 count);

@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * control.c
- *	  migrate_pause(), _resume(), _cancel(): requests, written into the job's
- *	  row under its lock.
+ *	  migrate_pause(), _resume(), _retry(), _cancel(), _forget(): requests,
+ *	  written into the job's row under its lock.
  *
  * With a coordinator alive, the request is its to carry out; without one
  * (paused, or lost by a restart), it is carried out here.  The coordinator
  * takes the job's advisory lock before it reads the row, and we lock the row
  * before we look at the advisory lock, so that one of the two always sees
- * the other.
+ * the other.  A coordinator that has written paused or failed may hold the
+ * lock for a moment longer: its successor waits for it.
  *
  *-------------------------------------------------------------------------
  */
@@ -33,7 +34,9 @@
 
 MM_FUNCTION(migrate_pause);
 MM_FUNCTION(migrate_resume);
+MM_FUNCTION(migrate_retry);
 MM_FUNCTION(migrate_cancel);
+MM_FUNCTION(migrate_forget);
 
 static void raise_wrong_state(const MmJob *job, const char *action,
 							  const char *hint) pg_attribute_noreturn();
@@ -79,19 +82,73 @@ migrate_resume(PG_FUNCTION_ARGS)
 	bool		alive = mm_job_coordinator_pid(job->job_id) != 0;
 	MmJobState	state = MM_JOB_QUEUED;
 
+	if (job->state == MM_JOB_FAILED)
+		raise_wrong_state(job, "resume",
+						  psprintf("Try again with SELECT migrate_retry(%lld).",
+								   (long long) job->job_id));
 	if (mm_state_is_final(job->state))
 		raise_wrong_state(job, "resume",
 						  "Start again with SELECT migrate_start(...).");
 	if (job->state == MM_JOB_CANCELING)
 		raise_wrong_state(job, "resume", NULL);
-	if (alive && job->state != MM_JOB_PAUSING)
+	if (alive && (job->state == MM_JOB_QUEUED ||
+				  job->state == MM_JOB_RUNNING))
 		return mm_state_datum(fcinfo, job->state);
-	if (alive)
+	if (alive && job->state == MM_JOB_PAUSING)
 		state = MM_JOB_RUNNING; /* the coordinator goes on instead */
 	mm_job_set_state(job->job_id, state, NULL);
-	if (!alive)
+	if (state == MM_JOB_QUEUED)
 		mm_worker_register_coordinator(job->job_id, job->owner);
 	return mm_state_datum(fcinfo, state);
+}
+
+/* ---------------------------------------------------------------------
+ * Retry
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * Message 23 for tables that another job has begun to load meanwhile; the
+ * locks keep others from doing so until we have committed.
+ */
+static void
+check_targets_free(const MmJob *job)
+{
+	ListCell   *lc;
+
+	foreach(lc, mm_job_load_tables(job->job_id))
+	{
+		MmJobTable *table = lfirst(lc);
+		char	   *name = get_rel_name(table->relid);
+
+		if (name == NULL)
+			continue;			/* the job will say that it was dropped */
+		mm_job_lock_target(get_rel_namespace(table->relid), name);
+		mm_pick_check_free(table->relid, table->target_schema,
+						   table->target_table);
+	}
+}
+
+/*
+ * The job goes on in the phase in which it failed; of its chunks only those
+ * that failed are begun again.
+ */
+Datum
+migrate_retry(PG_FUNCTION_ARGS)
+{
+	MmJob	   *job = mm_pick_job_arg(fcinfo, 0, MM_RIGHT_CONTROL);
+	char	   *hint = NULL;
+
+	if (job->state == MM_JOB_PAUSED)
+		hint = psprintf("Go on with SELECT migrate_resume(%lld).",
+						(long long) job->job_id);
+	if (job->state != MM_JOB_FAILED)
+		raise_wrong_state(job, "retry", hint);
+	check_targets_free(job);
+	mm_chunk_retry(job->job_id);
+	mm_job_set_state(job->job_id, MM_JOB_QUEUED, NULL);
+	mm_worker_register_coordinator(job->job_id, job->owner);
+	return mm_state_datum(fcinfo, MM_JOB_QUEUED);
 }
 
 /* ---------------------------------------------------------------------
@@ -152,4 +209,42 @@ migrate_cancel(PG_FUNCTION_ARGS)
 	if (pid != 0)
 		wake_coordinator(pid);
 	return mm_state_datum(fcinfo, state);
+}
+
+/* ---------------------------------------------------------------------
+ * Forget
+ * ---------------------------------------------------------------------
+ */
+
+/* Dead letters go with their job, and that is not to happen silently. */
+static void
+warn_of_letters(const MmJob *job)
+{
+	int64		pending = mm_letter_count_pending(job->job_id);
+
+	if (pending > 0)
+		ereport(WARNING,
+				(errmsg_plural("%lld rejected document of migration job %lld is gone with it",
+							   "%lld rejected documents of migration job %lld are gone with it",
+							   pending, (long long) pending,
+							   (long long) job->job_id)));
+}
+
+/* False when there is no such job. */
+Datum
+migrate_forget(PG_FUNCTION_ARGS)
+{
+	int64		job_id = PG_GETARG_INT64(0);
+	MmJob	   *job;
+
+	if (mm_job_load(job_id, false) == NULL)
+		PG_RETURN_BOOL(false);
+	job = mm_pick_job(true, job_id, MM_RIGHT_CONTROL);
+	if (!mm_state_is_final(job->state))
+		raise_wrong_state(job, "forget",
+						  psprintf("End it with SELECT migrate_cancel(%lld).",
+								   (long long) job_id));
+	warn_of_letters(job);
+	mm_job_forget(job_id);
+	PG_RETURN_BOOL(true);
 }

@@ -1,8 +1,9 @@
 /*-------------------------------------------------------------------------
  *
  * look.c
- *	  migrate_ping(), migrate_list_collections(), migrate_infer_schema():
- *	  what can be seen of a source; nothing is written.
+ *	  migrate_ping(), migrate_list_collections(), migrate_peek(),
+ *	  migrate_infer_schema(): what can be seen of a source; nothing is
+ *	  written.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,11 +19,13 @@
 #include "utils/tuplestore.h"
 
 #include "api/api.h"
+#include "convert/jsonb.h"
 #include "job/worker.h"
 #include "settings.h"
 
 MM_FUNCTION(migrate_ping);
 MM_FUNCTION(migrate_list_collections);
+MM_FUNCTION(migrate_peek);
 MM_FUNCTION(migrate_infer_schema);
 
 static void
@@ -173,6 +176,96 @@ migrate_list_collections(PG_FUNCTION_ARGS)
 	source->ops->close(source);
 	return (Datum) 0;
 }
+
+/* ---------------------------------------------------------------------
+ * Peek
+ * ---------------------------------------------------------------------
+ */
+
+/* Relaxed Extended JSON, so that types are seen; null if it is corrupt. */
+static void
+put_document(ReturnSetInfo *rsinfo, const uint8 *doc, uint32 len)
+{
+	MmValue		value = {.type = MM_BSON_OBJECT, .len = len, .data = doc};
+	MmTextFailure failure;
+	MmWalk		walk;
+	Datum		values[1] = {(Datum) 0};
+	bool		nulls[1] = {true};
+
+	if (mm_walk_validate(&walk, doc, len))
+	{
+		Jsonb	   *jsonb = mm_jsonb_from_value(mm_jsonb_create(), &value,
+												MM_JSON_RELAXED,
+												MM_INVALID_TEXT_REPLACE,
+												&failure);
+
+		values[0] = JsonbPGetDatum(jsonb);
+		nulls[0] = jsonb == NULL;
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_sample(ReturnSetInfo *rsinfo, MmInput *input, const char *filter, int n)
+{
+	const MmSourceOps *ops = input->source->ops;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "mongo_migrate document",
+												  ALLOCSET_DEFAULT_SIZES);
+	MmSourceError error = {0};
+	MmStream   *stream;
+	const uint8 *doc;
+	uint32		len;
+	MmNext		next;
+
+	stream = ops->open_sample(input->source, input->collection, filter, n,
+							  mm_sample_timeout_ms, &error);
+	if (stream == NULL)
+		mm_source_raise(&error);
+	while ((next = ops->next(stream, &doc, &len,
+							 &error)) == MM_NEXT_DOCUMENT)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		put_document(rsinfo, doc, len);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	if (next == MM_NEXT_ERROR)
+		mm_source_raise(&error);
+	ops->close_stream(stream);
+}
+
+Datum
+migrate_peek(PG_FUNCTION_ARGS)
+{
+	int			n = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
+	char	   *filter = PG_ARGISNULL(3) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(3));
+	MmOptions	options = mm_options_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
+																			  CStringGetDatum("{}"))));
+	MmInput		input;
+
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		return (Datum) 0;
+	if (n < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("n must be at least 1")));
+	if (filter != NULL)
+		mm_source_check_filter(filter);
+	input = mm_input_open(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+						  text_to_cstring(PG_GETARG_TEXT_PP(1)), &options);
+	put_sample((ReturnSetInfo *) fcinfo->resultinfo, &input, filter, n);
+	mm_input_close(&input);
+	return (Datum) 0;
+}
+
+/* ---------------------------------------------------------------------
+ * Infer
+ * ---------------------------------------------------------------------
+ */
 
 static Datum
 percent_datum(double percent)

@@ -29,7 +29,7 @@ may(const MmJob *job, MmRight right)
 		return true;
 	if (right == MM_RIGHT_SEE)
 		return has_privs_of_role(user, predefined_role("pg_read_all_stats"));
-	return !superuser_arg(job->owner) &&
+	return right == MM_RIGHT_CONTROL && !superuser_arg(job->owner) &&
 		has_privs_of_role(user, predefined_role("pg_signal_backend"));
 }
 
@@ -87,7 +87,7 @@ MmJob *
 mm_pick_job(bool named, int64 job_id, MmRight right)
 {
 	int64		wanted = named ? job_id : default_job();
-	MmJob	   *job = mm_job_load(wanted, right == MM_RIGHT_CONTROL);
+	MmJob	   *job = mm_job_load(wanted, right != MM_RIGHT_SEE);
 
 	if (job == NULL)
 		ereport(ERROR,
@@ -111,4 +111,19 @@ mm_pick_job_arg(FunctionCallInfo fcinfo, int arg, MmRight right)
 	bool		named = !PG_ARGISNULL(arg);
 
 	return mm_pick_job(named, named ? PG_GETARG_INT64(arg) : 0, right);
+}
+
+void
+mm_pick_check_free(Oid relid, const char *schema, const char *table)
+{
+	int64		job_id = mm_job_of_relation(relid);
+
+	if (job_id == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("table \"%s.%s\" is being loaded by migration job %lld",
+					schema, table, (long long) job_id),
+			 errhint("Wait for it with SELECT migrate_wait(%lld), or cancel it with SELECT migrate_cancel(%lld).",
+					 (long long) job_id, (long long) job_id)));
 }

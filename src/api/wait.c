@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -37,6 +38,8 @@ typedef struct Look
 	TransactionId xmin;			/* that wrote the row */
 	char	   *phase;
 	char	   *duration;
+	char	   *database;
+	char	   *collection;
 	int64		docs_total;
 	MmCounters	books;
 	double		rate;
@@ -59,11 +62,15 @@ look(int64 job_id, Look *result)
 									" t.docs_total, t.docs_done,"
 									" t.rows_inserted + t.rows_updated,"
 									" t.docs_rejected,"
-									" COALESCE(t.rate, 0)::bigint"
+									" COALESCE(t.rate, 0)::bigint,"
+									" jt.database, jt.collection"
 									" FROM mongo_migrate.job j"
 									" JOIN mongo_migrate.table_stat t"
-									" USING (job_id) WHERE j.job_id = $1"
-									" ORDER BY t.table_no DESC LIMIT 1",
+									" USING (job_id)"
+									" JOIN mongo_migrate.job_table jt"
+									" USING (job_id, table_no)"
+									" WHERE j.job_id = $1"
+									" ORDER BY table_no DESC LIMIT 1",
 									&args) == 1;
 	if (found)
 	{
@@ -77,6 +84,8 @@ look(int64 job_id, Look *result)
 		result->books.rows_inserted = mm_row_int8(0, 7);
 		result->books.docs_rejected = mm_row_int8(0, 8);
 		result->rate = (double) mm_row_int8(0, 9);
+		result->database = mm_row_text(&scope, 0, 10);
+		result->collection = mm_row_text(&scope, 0, 11);
 	}
 	mm_catalog_end(&scope);
 	return found;
@@ -113,9 +122,24 @@ report(int64 job_id, const Look *now)
 						mm_state_name(now->state))));
 }
 
+/* Message 34, for those who saw no event. */
+static void
+report_rejects(int64 job_id, const Look *now)
+{
+	char	   *message = mm_job_rejects_message(now->database,
+												now->collection, &now->books);
+
+	if (message != NULL)
+		ereport(WARNING,
+				(errmsg_internal("%s", message),
+				 errhint("SELECT * FROM migrate_conflicts WHERE job_id = %lld;",
+						 (long long) job_id)));
+}
+
 static void
 report_completed(int64 job_id, const Look *now)
 {
+	report_rejects(job_id, now);
 	ereport(NOTICE,
 			(errmsg("job %lld: completed in %s: %lld rows, %lld documents rejected",
 					(long long) job_id, now->duration,
@@ -137,7 +161,7 @@ check_not_ours(const Look *now)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot wait for a migration job started in the same transaction"),
 			 errdetail("The job begins when this transaction commits."),
-			 errhint("COMMIT first.")));
+			 errhint("COMMIT first, or use CALL migrate_run(...).")));
 }
 
 /* now + interval; NULL argument: never. */
@@ -165,6 +189,17 @@ static bool
 is_settled(MmJobState state)
 {
 	return mm_state_is_final(state) || state == MM_JOB_PAUSED;
+}
+
+/* Detail and context may quote documents, which only the owner may see. */
+static void
+raise_failure(const MmJob *job)
+{
+	MmFailure	failure = mm_job_failure_latest(job->job_id);
+
+	if (!has_privs_of_role(GetUserId(), job->owner))
+		failure.detail = failure.context = NULL;
+	mm_worker_raise(&failure);
 }
 
 Datum
@@ -198,10 +233,6 @@ migrate_wait(PG_FUNCTION_ARGS)
 	if (now.state == MM_JOB_COMPLETED)
 		report_completed(job_id, &now);
 	if (now.state == MM_JOB_FAILED)
-	{
-		MmFailure	failure = mm_job_failure_latest(job_id);
-
-		mm_worker_raise(&failure);
-	}
+		raise_failure(job);
 	return mm_state_datum(fcinfo, now.state);
 }

@@ -24,7 +24,6 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -92,13 +91,17 @@ void
 mm_arg_int8_array(MmArgs *args, const int64 *values, int n)
 {
 	Datum	   *elements = palloc(sizeof(Datum) * n);
-	ArrayType  *array;
 
 	for (int i = 0; i < n; i++)
 		elements[i] = Int64GetDatum(values[i]);
-	array = construct_array(elements, n, INT8OID, sizeof(int64),
-							FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-	add_arg(args, INT8ARRAYOID, PointerGetDatum(array), false);
+	mm_arg_array(args, construct_array(elements, n, INT8OID, sizeof(int64),
+									   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+void
+mm_arg_array(MmArgs *args, ArrayType *value)
+{
+	add_arg(args, INT8ARRAYOID, PointerGetDatum(value), value == NULL);
 }
 
 /*

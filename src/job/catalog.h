@@ -16,6 +16,7 @@
 
 #include "fmgr.h"
 #include "job/job.h"
+#include "utils/array.h"
 
 /* Parameters of a query, $1 first. */
 #define MM_MAX_ARGS 24
@@ -36,6 +37,8 @@ extern void mm_arg_text(MmArgs *args, const char *value);	/* NULL: null */
 extern void mm_arg_bytea(MmArgs *args, const bytea *value); /* NULL: null */
 extern void mm_arg_jsonb(MmArgs *args, Jsonb *value);
 extern void mm_arg_int8_array(MmArgs *args, const int64 *values, int n);
+extern void mm_arg_array(MmArgs *args, ArrayType *value);	/* bigint[]; NULL:
+															 * null */
 
 /*
  * A scope in which queries run as the extension's owner, inside SPI.  Never
@@ -106,10 +109,19 @@ extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
 extern void mm_job_set_drop_target(int64 job_id);
+extern void mm_job_forget(int64 job_id);
+extern void mm_job_alter(const MmJob *job);
+extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 /* Leaves the phase a table is in (phase < 0: only stops its clock). */
 extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
 extern void mm_job_set_split(int64 job_id, int table_no,
 							 const MmSplit *split);
+/* Message 34 when more than 10 % are rejected, else NULL. */
+extern char *mm_job_rejects_message(const char *database,
+									const char *collection,
+									const MmCounters *books);
+/* True the first time only. */
+extern bool mm_job_tell_rejects(int64 job_id, int table_no);
 extern void mm_job_set_verify_count(int64 job_id, int table_no,
 									int64 count);
 extern char *mm_job_secret(int64 job_id);
@@ -118,6 +130,11 @@ extern void mm_job_event(int64 job_id, const char *severity,
 						 const char *detail);
 /* The active job that loads this table, or 0. */
 extern int64 mm_job_of_relation(Oid relid);
+/*
+ * Keeps other sessions from starting or retrying a job on a table of this
+ * name until the end of the transaction; it need not exist.
+ */
+extern void mm_job_lock_target(Oid schema, const char *table);
 /* Process id of the coordinator that holds the job's lock, or 0. */
 extern int	mm_job_coordinator_pid(int64 job_id);
 
@@ -132,7 +149,10 @@ extern void mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 								const MmCounters *delta,
 								const MmTally *tally, bytea *position,
 								bool done);
+extern void mm_chunk_replay(int64 job_id, const MmChunk *chunk,
+							const MmCounters *delta, const MmTally *tally);
 extern void mm_chunk_check_books(int64 job_id);
+extern void mm_chunk_retry(int64 job_id);
 extern void mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
 						  const MmFailure *failure);
 extern bool mm_chunk_failure(int64 job_id, MmFailure *failure);
@@ -141,5 +161,33 @@ extern bool mm_chunk_failure(int64 job_id, MmFailure *failure);
 extern void mm_letter_insert(int64 job_id, const MmChunk *chunk,
 							 const uint8 *doc, uint32 len,
 							 const MmReject *why);
+extern int64 mm_letter_count_pending(int64 job_id);
+/* A sentence about the most frequent reason; NULL when there is no letter. */
+extern char *mm_letter_worst(int64 job_id);
+/* Raises 42704 for a number that is none of the job's (0: of any job's). */
+extern void mm_letter_check(int64 job_id, ArrayType *error_ids);
+/* List of the jobs of these letters, as int64 *. */
+extern List *mm_letter_jobs(ArrayType *error_ids);
+extern int64 mm_letter_discard(int64 job_id, ArrayType *error_ids,
+							   const char *reason);
+
+/* A letter that is being replayed. */
+typedef struct MmLetter
+{
+	int64		error_id;
+	int			table_no;
+	int			chunk_no;
+	bool		failed;			/* again, and this is why: */
+	MmReject	why;
+} MmLetter;
+
+/*
+ * List of the job's pending letters among these numbers (NULL: all of them)
+ * by table and chunk, locked until the end of the transaction.
+ */
+extern List *mm_letter_lock_pending(int64 job_id, ArrayType *error_ids);
+extern bytea *mm_letter_raw(int64 error_id);
+/* Writes what became of letters of one chunk. */
+extern void mm_letter_settle(List *letters);
 
 #endif							/* MM_CATALOG_H */

@@ -6,6 +6,7 @@
  * pending -> running -> done
  *            running -> pending   (the attempt failed, others are left)
  *            running -> failed    (none left, or it makes no sense)
+ *            failed  -> pending   (migrate_retry)
  *
  * All durable.  A loader commits "running" with the next attempt number
  * before it touches a chunk, so that a crash is countable.  Every checkpoint
@@ -145,9 +146,10 @@ add_chunk_key(MmArgs *args, int64 job_id, const MmChunk *chunk)
 	" AND attempts = $4 AND state = 'running'"
 
 /*
- * Locks the chunk until the end of the transaction and reads its committed
- * position into chunk->position.  Returns false when the attempt is not the
- * chunk's latest any more: the caller must leave it alone.
+ * Locks the chunk until the end of the transaction; reads its committed
+ * position, and on_error of its table, which migrate_alter() may have changed
+ * since.  Returns false when the attempt is not the chunk's latest any more:
+ * the caller must leave it alone.
  */
 bool
 mm_chunk_lock(int64 job_id, MmChunk *chunk)
@@ -158,10 +160,17 @@ mm_chunk_lock(int64 job_id, MmChunk *chunk)
 
 	add_chunk_key(&args, job_id, chunk);
 	mm_catalog_begin(&scope);
-	ours = mm_catalog_query("SELECT \"position\" FROM mongo_migrate.chunk"
-							CHUNK_KEY " FOR UPDATE", &args) == 1;
+	ours = mm_catalog_query("SELECT c.\"position\", t.mapping->>'on_error'"
+							" FROM mongo_migrate.chunk c"
+							" JOIN mongo_migrate.job_table t"
+							" USING (job_id, table_no)" CHUNK_KEY
+							" FOR UPDATE OF c", &args) == 1;
 	if (ours)
+	{
 		chunk->position = mm_row_bytea(&scope, 0, 1);
+		if (!mm_on_error_parse(mm_row_text(&scope, 0, 2), &chunk->on_error))
+			elog(ERROR, "unrecognized on_error");
+	}
 	mm_catalog_end(&scope);
 	return ours;
 }
@@ -259,6 +268,32 @@ mm_chunk_checkpoint(int64 job_id, const MmChunk *chunk,
 }
 
 /*
+ * Moves documents that were rejected to the rows, after a replay of dead
+ * letters.  The caller holds the lock of the job, which does not run.
+ */
+void
+mm_chunk_replay(int64 job_id, const MmChunk *chunk, const MmCounters *delta,
+				const MmTally *tally)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, chunk->table_no);
+	mm_arg_int4(&args, chunk->chunk_no);
+	mm_arg_int8(&args, delta->rows_inserted);
+	mm_arg_int8(&args, delta->values_diverted);
+	arg_field_values(&args, tally);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET"
+					   " rows_inserted = rows_inserted + $4,"
+					   " docs_rejected = docs_rejected - $4,"
+					   " values_diverted = values_diverted + $5,"
+					   ADD_FIELD_VALUES("$6")
+					   " WHERE job_id = $1 AND table_no = $2"
+					   " AND chunk_no = $3", &args);
+	add_conflicts(job_id, chunk, tally);
+}
+
+/*
  * Raises unless the books of a job that has copied everything close: each
  * document read is a row or a dead letter that is there.  The first is a
  * constraint of the table, too; this is the last look before "completed".
@@ -321,6 +356,20 @@ mm_chunk_fail(int64 job_id, const MmChunk *chunk, bool permanent,
 					   " ELSE 'pending' END,"
 					   " sqlstate = $6, message = $7, detail = $8,"
 					   " hint = $9, context = $10" CHUNK_KEY, &args);
+}
+
+/* Chunks that failed may be tried again, as often as from the beginning. */
+void
+mm_chunk_retry(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET state = 'pending',"
+					   " attempts_excused = attempts, sqlstate = NULL,"
+					   " message = NULL, detail = NULL, hint = NULL,"
+					   " context = NULL"
+					   " WHERE job_id = $1 AND state = 'failed'", &args);
 }
 
 /* Why the first failed chunk failed; false when none did. */

@@ -50,11 +50,14 @@
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+/* Documents read before their share of rejects means anything. */
+#define REJECTS_WORTH_TELLING 1000
 
 typedef struct Coordinator
 {
 	MmWorkerArgs args;
 	MemoryContext context;		/* lives as long as the process */
+	MemoryContext poll_context; /* of one look at the job */
 	MmJob	   *job;
 	List	   *tables;
 	MmShared   *shared;
@@ -64,12 +67,14 @@ typedef struct Coordinator
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* of loaders, after one that failed */
 	bool		told_shortage;
+	bool		told_rejects;
 } Coordinator;
 
 /* What is known of the job at one poll. */
 typedef struct Poll
 {
 	MmJobState	state;
+	MmJob	   *job;			/* as it is now; NULL: gone */
 	MmCounters	books;
 	int			open;			/* chunks pending or running */
 	int			failed;
@@ -143,10 +148,21 @@ terminate_loaders(int code, Datum arg)
 			TerminateBackgroundWorker(c->loaders[i]);
 }
 
-/*
- * Has all loaders leave at their next batch, and waits for it.  SIGUSR1 only
- * sets their latch, in case one waits for the source.
- */
+/* SIGUSR1 only sets their latch, in case one waits. */
+static void
+wake_loaders(Coordinator *c)
+{
+	for (int i = 0; i < c->shared->nloaders; i++)
+	{
+		pid_t		pid;
+
+		if (c->loaders[i] != NULL &&
+			GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
+			kill(pid, SIGUSR1);
+	}
+}
+
+/* Has all loaders leave at their next batch, and waits for it. */
 static void
 stop_loaders(Coordinator *c, MmJobState wanted)
 {
@@ -156,14 +172,7 @@ stop_loaders(Coordinator *c, MmJobState wanted)
 		reap_loaders(c);
 		if (count_loaders(c) == 0)
 			break;
-		for (int i = 0; i < c->shared->nloaders; i++)
-		{
-			pid_t		pid;
-
-			if (c->loaders[i] != NULL &&
-				GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
-				kill(pid, SIGUSR1);
-		}
+		wake_loaders(c);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -194,11 +203,12 @@ start_loaders(Coordinator *c, const Poll *poll)
 {
 	int			have = count_loaders(c);
 	int			want = Min(c->job->workers, poll->open);
+	int			slots = Min(c->job->workers, c->shared->nloaders);
 	int			allowed = poll->allowed;
 
 	if (have >= want || GetCurrentTimestamp() < c->next_start)
 		return;
-	for (int i = 0; i < c->shared->nloaders && have < want; i++)
+	for (int i = 0; i < slots && have < want; i++)
 	{
 		MmWorkerArgs args = c->args;
 		MemoryContext old;
@@ -213,12 +223,11 @@ start_loaders(Coordinator *c, const Poll *poll)
 			c->loaders[i] = mm_worker_start_loader(&args);
 		MemoryContextSwitchTo(old);
 		if (c->loaders[i] == NULL)
-		{
-			tell_shortage(c, have);
-			return;
-		}
+			break;
 		have++;
 	}
+	if (have < want)
+		tell_shortage(c, have);
 }
 
 /* ---------------------------------------------------------------------
@@ -251,18 +260,39 @@ poll_job(Coordinator *c, Poll *poll)
 				loaders;
 	MmJob	   *job;
 
+	MemoryContextReset(c->poll_context);
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
 	mm_worker_tx_begin();
+	MemoryContextSwitchTo(c->poll_context);
 	job = mm_job_load(c->args.job_id, false);
+	poll->job = job;
 	poll->state = job == NULL ? MM_JOB_CANCELED : job->state;
 	mm_chunk_totals(c->args.job_id, &poll->books, &poll->open, &poll->failed);
 	mm_worker_count(&used, &loaders);
 	poll->allowed = mm_max_workers - loaders;
 	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+}
+
+/* What migrate_alter() may have changed. */
+static void
+obey_changes(Coordinator *c, const MmJob *now)
+{
+	if (now == NULL)
+		return;
+	c->job->options.reject_limit = now->options.reject_limit;
+	mm_shared_set_rate(c->shared, now->options.max_docs_per_second);
+	if (now->workers == c->job->workers)
+		return;
+	c->job->workers = now->workers;
+	pg_atomic_write_u32(&c->shared->wanted_loaders, now->workers);
+	c->told_shortage = false;
+	c->next_start = 0;
+	wake_loaders(c);
 }
 
 static void
@@ -295,27 +325,61 @@ raise_chunk_failure(Coordinator *c)
 
 /* Message 19. */
 static void
-check_reject_limit(Coordinator *c, const Poll *poll)
+check_reject_limit(Coordinator *c, Poll *poll)
 {
 	int64		limit = c->job->options.reject_limit;
+	long long	job_id = c->job->job_id;
+	char	   *reason;
 
 	if (limit < 0 || poll->books.docs_rejected <= limit)
 		return;
 	stop_loaders(c, MM_JOB_CANCELING);
+	poll_job(c, poll);			/* they have committed more meanwhile */
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(c->context);
+	reason = mm_letter_worst(job_id);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
 			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
-					(long long) c->job->job_id,
-					(long long) poll->books.docs_rejected, (long long) limit),
-			 errhint("See SELECT * FROM migrate_errors WHERE job_id = %lld, "
-					 "or raise the limit with options => "
-					 "'{\"reject_limit\": ...}'.",
-					 (long long) c->job->job_id)));
+					job_id, (long long) poll->books.docs_rejected,
+					(long long) limit),
+			 reason ? errdetail_internal("%s", reason) : 0,
+			 errhint("Change the mapping (SELECT * FROM migrate_conflicts WHERE job_id = %lld), or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
+					 job_id, job_id, job_id)));
+}
+
+/* Message 34, once: a few of the first documents are not worth it. */
+static void
+warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
+{
+	char	   *message = mm_job_rejects_message(table->database,
+												table->collection,
+												&poll->books);
+	char	   *hint;
+
+	if (message == NULL || c->told_rejects ||
+		(poll->open > 0 && poll->books.docs_read < REJECTS_WORTH_TELLING))
+		return;
+	c->told_rejects = true;
+	hint = psprintf("SELECT * FROM migrate_conflicts WHERE job_id = %lld;",
+					(long long) c->job->job_id);
+	mm_worker_tx_begin();
+	if (mm_job_tell_rejects(c->job->job_id, table->table_no))
+	{
+		ereport(WARNING,
+				(errmsg_internal("%s", message), errhint("%s", hint)));
+		mm_job_event(c->job->job_id, "warning",
+					 mm_phase_name(MM_PHASE_COPYING), message, hint);
+	}
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 }
 
 /* Runs loaders until no chunk is left.  False: the job is to stop. */
 static bool
-copy_chunks(Coordinator *c)
+copy_chunks(Coordinator *c, const MmJobTable *table)
 {
 	for (;;)
 	{
@@ -324,6 +388,7 @@ copy_chunks(Coordinator *c)
 		CHECK_FOR_INTERRUPTS();
 		reap_loaders(c);
 		poll_job(c, &poll);
+		obey_changes(c, poll.job);
 		publish_rate(c);
 		if (poll.state != MM_JOB_RUNNING)
 			return false;
@@ -332,6 +397,7 @@ copy_chunks(Coordinator *c)
 			stop_loaders(c, MM_JOB_CANCELING);
 			raise_chunk_failure(c);
 		}
+		warn_of_rejects(c, table, &poll);
 		check_reject_limit(c, &poll);
 		if (poll.open == 0)
 			break;
@@ -387,7 +453,7 @@ run_table(Coordinator *c, MmJobTable *table)
 					return false;
 				break;
 			case MM_PHASE_COPYING:
-				if (!copy_chunks(c))
+				if (!copy_chunks(c, table))
 					return false;
 				break;
 			case MM_PHASE_INDEXING:
@@ -418,9 +484,11 @@ create_shared(Coordinator *c)
 	if (c->shared != NULL)
 		return;
 	mm_chunk_totals(c->args.job_id, &books, &open, &failed);
-	c->shared = mm_shared_create(c->args.job_id, c->job->workers, &books,
-								 &c->shared_handle);
-	c->loaders = MemoryContextAllocZero(c->context, c->job->workers *
+	/* with room for workers that migrate_alter() may add */
+	c->shared = mm_shared_create(c->args.job_id,
+								 Max(c->job->workers, mm_max_workers),
+								 &books, &c->shared_handle);
+	c->loaders = MemoryContextAllocZero(c->context, c->shared->nloaders *
 										sizeof(BackgroundWorkerHandle *));
 	before_shmem_exit(terminate_loaders, (Datum) 0);
 }
@@ -443,6 +511,8 @@ begin_running(Coordinator *c, bool crashed)
 	{
 		create_shared(c);
 		pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
+		pg_atomic_write_u32(&c->shared->wanted_loaders, c->job->workers);
+		mm_shared_set_rate(c->shared, c->job->options.max_docs_per_second);
 		mm_chunk_reset_orphans(c->args.job_id, 0, !crashed);
 		c->generation = mm_job_begin_running(c->args.job_id,
 											 c->shared_handle);
@@ -546,24 +616,50 @@ record_failure(Coordinator *c, const MmFailure *failure)
 
 /*
  * Waits for the transaction that registered us, whose rows cannot be seen
- * before, and takes the job's lock.  False: another coordinator has it, or
- * the extension is gone.
+ * before.
  */
-static bool
+static void
 wait_for_caller(const MmWorkerArgs *args)
 {
-	bool		ours;
-
 	mm_worker_report("waiting for the transaction of migration job %lld",
 					 (long long) args->job_id);
 	mm_worker_tx_begin();
 	XactLockTableWait(args->start_xid, NULL, NULL, XLTW_None);
 	mm_worker_tx_commit();
-	mm_worker_tx_begin();
-	ours = OidIsValid(get_extension_oid("mongo_migrate", true)) &&
-		mm_worker_lock_job(args->job_id);
-	mm_worker_tx_commit();
-	return ours;
+}
+
+/*
+ * Takes the job's lock.  False: another coordinator has it, or the extension
+ * is gone.  The holder of a job that is queued is not the one to run it: it
+ * is our predecessor, which has written paused or failed and is about to end.
+ */
+static bool
+take_lock(int64 job_id)
+{
+	for (;;)
+	{
+		bool		exists,
+					ours = false,
+					wait = false;
+		MmJob	   *job;
+
+		mm_worker_tx_begin();
+		exists = OidIsValid(get_extension_oid("mongo_migrate", true));
+		if (exists)
+			ours = mm_worker_lock_job(job_id);
+		if (exists && !ours)
+		{
+			job = mm_job_load(job_id, false);
+			wait = job != NULL && job->state == MM_JOB_QUEUED;
+		}
+		mm_worker_tx_commit();
+		if (!wait)
+			return ours;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_JOB);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /*
@@ -613,7 +709,11 @@ mm_coordinator_main(Datum arg)
 	c->context = AllocSetContextCreate(TopMemoryContext,
 									   "mongo_migrate coordinator",
 									   ALLOCSET_DEFAULT_SIZES);
-	if (!wait_for_caller(&c->args))
+	c->poll_context = AllocSetContextCreate(c->context,
+											"mongo_migrate poll",
+											ALLOCSET_DEFAULT_SIZES);
+	wait_for_caller(&c->args);
+	if (!take_lock(c->args.job_id))
 		proc_exit(0);
 	while (!run_guarded(c, crashed))
 		crashed = false;

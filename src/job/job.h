@@ -18,7 +18,7 @@
  * queued -> running -> completed
  *           running -> pausing -> paused -> queued (migrate_resume)
  *           any of these -> canceling -> canceled
- *           running -> failed
+ *           running -> failed -> queued (migrate_retry)
  *
  * All of these are durable (mongo_migrate.job.state).  Sessions write queued,
  * pausing, canceling, and the final states of a job that has no coordinator;
@@ -80,7 +80,10 @@ typedef struct MmFailure
 	char	   *context;
 } MmFailure;
 
-/* job.options: settings and options as they were when the job started. */
+/*
+ * job.options: settings and options as they were when the job started, or as
+ * migrate_alter() has set them since.
+ */
 typedef struct MmJobOptions
 {
 	int64		checkpoint_bytes;
@@ -93,6 +96,7 @@ typedef struct MmJobOptions
 	int			maintenance_work_mem;	/* kB; -1: the server's */
 	int			log_min_messages;		/* elevel */
 	int64		reject_limit;	/* -1: none */
+	int			max_docs_per_second;	/* all loaders together; 0: no limit */
 	int			max_attempts;
 	MmSplitMethod split;
 	bool		analyze;
@@ -142,6 +146,7 @@ typedef struct MmChunk
 	int			chunk_no;
 	MmBounds	bounds;
 	bytea	   *position;		/* or NULL */
+	MmOnError	on_error;		/* of the mapping, as it is now */
 	int			attempt;		/* number of this attempt, the fence */
 	bool		last_attempt;	/* max_attempts leaves no other */
 	bool		exhausted;		/* every attempt ended in a crash */

@@ -10,9 +10,12 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 
 #include "job/catalog.h"
 #include "job/worker.h"
@@ -88,6 +91,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	options->maintenance_work_mem = mm_row_int4(0, column++);
 	options->log_min_messages = mm_row_int4(0, column++);
 	options->reject_limit = mm_row_int8(0, column++);
+	options->max_docs_per_second = mm_row_int4(0, column++);
 	options->max_attempts = mm_row_int4(0, column++);
 	options->analyze = mm_row_bool(0, column++);
 	options->verify = mm_row_bool(0, column++);
@@ -110,6 +114,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	" (options->>'maintenance_work_mem')::integer," \
 	" (options->>'log_min_messages')::integer," \
 	" (options->>'reject_limit')::bigint," \
+	" (options->>'max_docs_per_second')::integer," \
 	" (options->>'max_attempts')::integer," \
 	" (options->>'analyze')::boolean," \
 	" (options->>'verify')::boolean," \
@@ -276,6 +281,7 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 	mm_arg_bool(&args, options->verify);
 	mm_arg_text(&args, options->tablespace);
 	mm_arg_text(&args, mm_split_method_name(options->split));
+	mm_arg_int4(&args, options->max_docs_per_second);
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("INSERT INTO mongo_migrate.job"
@@ -288,7 +294,8 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 					 "'maintenance_work_mem', $12, 'log_min_messages', $13,"
 					 "'reject_limit', $14, 'max_attempts', $15,"
 					 "'analyze', $16, 'verify', $17, 'tablespace', $18,"
-					 "'split', $19)) RETURNING job_id", &args);
+					 "'split', $19, 'max_docs_per_second', $20))"
+					 " RETURNING job_id", &args);
 	job_id = mm_row_int8(0, 1);
 	if (secret_uri != NULL)
 		insert_secret(job_id, secret_uri);
@@ -396,6 +403,46 @@ mm_job_set_drop_target(int64 job_id)
 					   " WHERE job_id = $1", &args);
 }
 
+/* Everything of the job but its tables; the caller holds the row's lock. */
+void
+mm_job_forget(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_execute("DELETE FROM mongo_migrate.job WHERE job_id = $1",
+					   &args);
+}
+
+/* Writes what migrate_alter() may change; the caller holds the row's lock. */
+void
+mm_job_alter(const MmJob *job)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job->job_id);
+	mm_arg_int4(&args, job->workers);
+	mm_arg_int4(&args, job->options.max_docs_per_second);
+	mm_arg_int8(&args, job->options.reject_limit);
+	mm_catalog_execute("UPDATE mongo_migrate.job SET workers = $2,"
+					   " options = options || jsonb_build_object("
+					   "'max_docs_per_second', $3, 'reject_limit', $4)"
+					   " WHERE job_id = $1", &args);
+}
+
+/* In the contracts of all tables of the job. */
+void
+mm_job_set_on_error(int64 job_id, MmOnError on_error)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, mm_on_error_name(on_error));
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET mapping ="
+					   " jsonb_set(mapping, '{on_error}', to_jsonb($2))"
+					   " WHERE job_id = $1", &args);
+}
+
 void
 mm_job_set_phase(int64 job_id, int table_no, int phase)
 {
@@ -486,6 +533,30 @@ mm_job_set_contract(int64 job_id, int table_no, const MmContract *contract)
 					   " WHERE job_id = $1 AND table_no = $2", &args);
 }
 
+char *
+mm_job_rejects_message(const char *database, const char *collection,
+					   const MmCounters *books)
+{
+	if (books->docs_rejected <= books->docs_read / 10)
+		return NULL;
+	return psprintf("%.1f %% of the documents of \"%s.%s\" are rejected",
+					100.0 * books->docs_rejected / books->docs_read,
+					database, collection);
+}
+
+bool
+mm_job_tell_rejects(int64 job_id, int table_no)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	return mm_catalog_execute("UPDATE mongo_migrate.job_table"
+							  " SET rejects_told = true WHERE job_id = $1"
+							  " AND table_no = $2 AND NOT rejects_told",
+							  &args) == 1;
+}
+
 void
 mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
 {
@@ -548,6 +619,19 @@ mm_job_of_relation(Oid relid)
 		job_id = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);
 	return job_id;
+}
+
+void
+mm_job_lock_target(Oid schema, const char *table)
+{
+	LOCKTAG		tag;
+	uint32		hash = hash_bytes((const unsigned char *) table,
+								  strlen(table));
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, schema, hash,
+						 MM_LOCK_TARGET_KIND);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	AcceptInvalidationMessages();
 }
 
 int

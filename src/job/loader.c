@@ -20,7 +20,7 @@
  *	  a transient error of the target    wait and again
  *	  any other error					 the chunk is given back with the
  *										 reason, or fails
- *	  pause, cancel						 what was read is committed, then leave
+ *	  pause, cancel, fewer loaders		 what was read is committed, then leave
  *	  query cancel, termination			 the process ends; the coordinator
  *										 gives the chunk to another
  *
@@ -35,6 +35,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -46,6 +47,9 @@
 #include "job/widen.h"
 #include "job/worker.h"
 #include "source/source.h"
+
+/* How soon a loader that waits for the throttle sees another rate. */
+#define PACE_SLICE_MS 100
 
 typedef struct Loader
 {
@@ -72,12 +76,13 @@ typedef struct Loader
 	bool		told_to_stop;	/* by on_error of a value */
 	MmCounters	books;			/* of the open transaction */
 	TimestampTz began;			/* of the open transaction */
+	int64		unpaced;		/* documents not yet booked for the throttle */
 } Loader;
 
 typedef enum CopyEnd
 {
 	COPY_DONE,					/* the chunk is complete */
-	COPY_STOPPED,				/* pause or cancel */
+	COPY_STOPPED,				/* pause or cancel, or one loader too many */
 	COPY_LOST,					/* the chunk is not ours any more */
 	COPY_WIDEN,					/* the table needs more columns first */
 	COPY_FAILED					/* by the source; the error says more */
@@ -89,7 +94,10 @@ static Loader loader;
 static bool
 stop_wanted(void)
 {
-	return pg_atomic_read_u32(&loader.shared->wanted) != MM_JOB_RUNNING;
+	const Loader *l = &loader;
+
+	return pg_atomic_read_u32(&l->shared->wanted) != MM_JOB_RUNNING ||
+		l->args.slot >= pg_atomic_read_u32(&l->shared->wanted_loaders);
 }
 
 static void
@@ -138,6 +146,16 @@ connect_source(Loader *l, MmSourceError *error)
 	return l->source != NULL;
 }
 
+/* False when the chunk is not ours any more. */
+static bool
+lock_chunk(Loader *l)
+{
+	if (!mm_chunk_lock(l->job->job_id, l->chunk))
+		return false;
+	l->table->contract->on_error = l->chunk->on_error;
+	return true;
+}
+
 /* Reads the committed position; false when the chunk is not ours any more. */
 static bool
 read_position(Loader *l)
@@ -146,7 +164,7 @@ read_position(Loader *l)
 
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->chunk_context);
-	ours = mm_chunk_lock(l->job->job_id, l->chunk);
+	ours = lock_chunk(l);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(l->chunk_context);
 	return ours;
@@ -182,6 +200,23 @@ close_stream(Loader *l)
  * ---------------------------------------------------------------------
  */
 
+/* Also message 20; the batch adds document, path and column as context. */
+static void
+raise_reject(const MmJob *job, const MmReject *why)
+{
+	bool		is_text = why->sqlstate == ERRCODE_UNTRANSLATABLE_CHARACTER ||
+		why->sqlstate == ERRCODE_CHARACTER_NOT_IN_REPERTOIRE;
+
+	ereport(ERROR,
+			(errcode(why->sqlstate),
+			 errmsg_internal("%s", why->message),
+			 why->detail ? errdetail_internal("%s", why->detail) : 0,
+			 is_text ?
+			 errhint("Set invalid_text to \"strip\" or \"replace\".") :
+			 errhint("on_error is \"stop\": correct the document, or choose another with migrate_alter(%lld, on_error => ...), then SELECT migrate_retry(%lld).",
+					 (long long) job->job_id, (long long) job->job_id)));
+}
+
 /* A document that cannot be stored: a dead letter, or the end of the job. */
 static void
 reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
@@ -197,18 +232,12 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 		MemoryContextSwitchTo(old);
 		return;
 	}
-	if (!why->stop)
+	if (why->stop)
 	{
-		mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
-		return;
+		l->told_to_stop = true;
+		raise_reject(l->job, why);
 	}
-	l->told_to_stop = true;
-	ereport(ERROR,
-			(errcode(why->sqlstate),
-			 errmsg_internal("%s", why->message),
-			 why->detail ? errdetail_internal("%s", why->detail) : 0,
-			 errhint("on_error is \"stop\": correct the document or "
-					 "choose another on_error.")));
+	mm_letter_insert(l->job->job_id, l->chunk, doc, len, why);
 }
 
 /* Begins the transaction; NULL when the chunk is not ours any more. */
@@ -222,7 +251,7 @@ begin_checkpoint(Loader *l)
 	l->began = GetCurrentTimestamp();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->checkpoint_context);
-	if (mm_chunk_lock(l->job->job_id, l->chunk))
+	if (lock_chunk(l))
 		batch = mm_batch_begin(l->job, l->table, l->careful, &l->books,
 							   reject_document, l);
 	return batch;
@@ -276,6 +305,41 @@ checkpoint_due(Loader *l)
 								   options->checkpoint_interval_ms);
 }
 
+/* ---------------------------------------------------------------------
+ * Throttle
+ * ---------------------------------------------------------------------
+ */
+
+/* Every twentieth part of a second's documents. */
+static inline bool
+pace_due(Loader *l, uint32 rate)
+{
+	return rate != 0 && l->unpaced >= Max(rate / 20, 1);
+}
+
+/* Waits until the documents read so far are due, a stop or another rate. */
+static void
+pace(Loader *l, uint32 rate)
+{
+	TimestampTz due = mm_shared_pace(l->shared, rate, l->unpaced);
+
+	l->unpaced = 0;
+	while (!stop_wanted() &&
+		   pg_atomic_read_u32(&l->shared->max_docs_per_second) == rate)
+	{
+		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+														   due);
+
+		if (left <= 0)
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, Min(left, PACE_SLICE_MS),
+						 MM_WAIT_EVENT_THROTTLE);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /*
  * Reads documents into the batch until a checkpoint is due (result
  * MM_NEXT_DOCUMENT), the stream ends or fails, or the job is to stop.
@@ -291,6 +355,7 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 	while ((next = l->source->ops->next(l->stream, &doc, &len,
 										error)) == MM_NEXT_DOCUMENT)
 	{
+		uint32		rate = pg_atomic_read_u32(&l->shared->max_docs_per_second);
 		bool		stored;
 
 		Assert(CurrentMemoryContext == l->checkpoint_context);
@@ -298,9 +363,12 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 		stored = mm_batch_add(batch, doc, len, NULL);
 		if (l->new_fields != NIL)
 			break;
-		if (!stored && (l->books.docs_read & 127) != 0)
+		l->unpaced++;
+		if (!stored && (l->books.docs_read & 127) != 0 && !pace_due(l, rate))
 			continue;
 		CHECK_FOR_INTERRUPTS();
+		if (pace_due(l, rate))
+			pace(l, rate);
 		if (stored)
 			mm_json_id_for_display(doc, len, l->state.last_id,
 								   sizeof(l->state.last_id));

@@ -47,6 +47,8 @@ mm_shared_create(int64 job_id, int nloaders, const MmCounters *base,
 	shared->nloaders = nloaders;
 	shared->base = *base;
 	pg_atomic_init_u32(&shared->wanted, MM_JOB_RUNNING);
+	pg_atomic_init_u32(&shared->wanted_loaders, nloaders);
+	pg_atomic_init_u32(&shared->max_docs_per_second, 0);
 	SpinLockInit(&shared->mutex);
 	shared->coordinator_pid = MyProcPid;
 	shared->updated_at = GetCurrentTimestamp();
@@ -126,6 +128,43 @@ mm_shared_totals(MmShared *shared, MmCounters *sum)
 		active += state.pid != 0;
 	}
 	return active;
+}
+
+/* Only the coordinator sets it: from now on, 0 for as fast as can be. */
+void
+mm_shared_set_rate(MmShared *shared, int max_docs_per_second)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (pg_atomic_read_u32(&shared->max_docs_per_second) ==
+		max_docs_per_second)
+		return;
+	SpinLockAcquire(&shared->mutex);
+	shared->paced_until = now;
+	SpinLockRelease(&shared->mutex);
+	pg_atomic_write_u32(&shared->max_docs_per_second, max_docs_per_second);
+}
+
+/*
+ * Books documents that were read, and returns the time until which their
+ * reader should wait.  All loaders book on one account, so that they share
+ * the rate however many they are.  Time in which nothing was read is worth a
+ * second at most; a clock that was set back is no reason to wait for it.
+ */
+TimestampTz
+mm_shared_pace(MmShared *shared, uint32 rate, int64 docs)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz due;
+
+	SpinLockAcquire(&shared->mutex);
+	due = Max(shared->paced_until, now - USECS_PER_SEC);
+	if (due > now + USECS_PER_MINUTE)
+		due = now;
+	due += docs * USECS_PER_SEC / rate;
+	shared->paced_until = due;
+	SpinLockRelease(&shared->mutex);
+	return due;
 }
 
 /*

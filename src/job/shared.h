@@ -50,7 +50,16 @@ typedef struct MmShared
 	/* MmJobState wanted: RUNNING, PAUSING or CANCELING.  Written by the
 	 * coordinator, read by loaders; atomic. */
 	pg_atomic_uint32 wanted;
+	/* Loaders wanted: one whose slot is not below this leaves.  Written by the
+	 * coordinator, read by loaders; atomic. */
+	pg_atomic_uint32 wanted_loaders;
+	/* Documents a second of all loaders together, 0: no limit.  Written by the
+	 * coordinator, read by loaders; atomic. */
+	pg_atomic_uint32 max_docs_per_second;
 	slock_t		mutex;			/* for the fields that follow */
+	TimestampTz paced_until;	/* when the documents read so far were due at
+								 * that rate; written and read by loaders, set
+								 * back by the coordinator with the rate */
 	double		rate;			/* written by the coordinator, read by all */
 	int			coordinator_pid;	/* same */
 	TimestampTz updated_at;		/* same */
@@ -80,5 +89,7 @@ extern void mm_shared_publish_loader(MmShared *shared, int slot,
 									 const MmLoaderState *state);
 extern void mm_shared_clear_loader(MmShared *shared, int slot);
 extern int	mm_shared_totals(MmShared *shared, MmCounters *sum);
+extern void mm_shared_set_rate(MmShared *shared, int max_docs_per_second);
+extern TimestampTz mm_shared_pace(MmShared *shared, uint32 rate, int64 docs);
 
 #endif							/* MM_SHARED_H */

@@ -142,6 +142,31 @@ set_option(const char *name, const char *value)
 	SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+static void
+save_option(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/* What the forms of values and the meaning of names depend on. */
+static void
+fix_forms(void (*set) (const char *name, const char *value))
+{
+	set("search_path", "pg_catalog, pg_temp");
+	set("TimeZone", "UTC");		/* for strings that name no zone */
+	set("DateStyle", "ISO, YMD");
+	set("IntervalStyle", "postgres");
+	set("extra_float_digits", "1");
+	set("bytea_output", "hex");
+}
+
+void
+mm_worker_save_forms(void)
+{
+	fix_forms(save_option);
+}
+
 /*
  * Settings of role and database apply to workers, except these: text forms
  * must not depend on them, and a load must not be ended by a timeout meant
@@ -150,12 +175,7 @@ set_option(const char *name, const char *value)
 static void
 fix_session(void)
 {
-	set_option("search_path", "pg_catalog, pg_temp");
-	set_option("TimeZone", "UTC");	/* for strings that name no zone */
-	set_option("DateStyle", "ISO, YMD");
-	set_option("IntervalStyle", "postgres");
-	set_option("extra_float_digits", "1");
-	set_option("bytea_output", "hex");
+	fix_forms(set_option);
 	set_option("client_min_messages", "error");
 	set_option("statement_timeout", "0");
 	set_option("lock_timeout", "0");

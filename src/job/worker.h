@@ -17,11 +17,14 @@
 /* Class id of our advisory locks; the object is the job. */
 #define MM_LOCK_CLASS 0x6d6d6a62
 #define MM_LOCK_KIND 3
+/* Kind of those on the names of targets. */
+#define MM_LOCK_TARGET_KIND 4
 
 /* Names of our wait events, which show on 17 and later. */
 #define MM_WAIT_EVENT_RETRY WaitEventExtensionNew_compat("MongoRetry")
 #define MM_WAIT_EVENT_LOADERS WaitEventExtensionNew_compat("MongoLoaders")
 #define MM_WAIT_EVENT_JOB WaitEventExtensionNew_compat("MongoJob")
+#define MM_WAIT_EVENT_THROTTLE WaitEventExtensionNew_compat("MongoThrottle")
 
 /* bgw_extra: ids only, everything else is in tables. */
 typedef struct MmWorkerArgs
@@ -47,6 +50,11 @@ extern BackgroundWorkerHandle *mm_worker_start_loader(const MmWorkerArgs *args);
 extern void mm_worker_count(int *workers_used, int *loaders_used);
 
 extern MmWorkerArgs mm_worker_begin(void);
+/*
+ * For a session that converts documents itself: the settings by which workers
+ * do, until the caller's GUC nest level ends.
+ */
+extern void mm_worker_save_forms(void);
 extern void mm_worker_apply_options(const MmJob *job);
 extern void mm_worker_tx_begin(void);
 extern void mm_worker_tx_commit(void);
