@@ -151,8 +151,9 @@ mm_input_numeric(const char *text, Numeric *result)
 	return fit;
 }
 
-static bool
-same_number(const char *a, const char *b)
+/* Do both denote the same number? */
+bool
+mm_input_same_number(const char *a, const char *b)
 {
 	Datum		equal = DirectFunctionCall2(numeric_eq,
 											NumericGetDatum(mm_form_text_numeric(a)),
@@ -163,8 +164,7 @@ same_number(const char *a, const char *b)
 
 /*
  * The double that reads back as these digits.  Digits that no double has are
- * a misfit, as is minus zero, which same_number() cannot tell from zero but
- * which a double holds.
+ * a misfit.
  */
 MmFit
 mm_input_double(const char *text, double *result)
@@ -180,7 +180,7 @@ mm_input_double(const char *text, double *result)
 		return is_special_number(skip_space(text)) ?
 			MM_FIT_GOOD : MM_FIT_RANGE;
 	mm_form_double(*result, digits);
-	return same_number(text, digits) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+	return mm_input_same_number(text, digits) ? MM_FIT_GOOD : MM_FIT_INEXACT;
 }
 
 MmFit
@@ -196,7 +196,7 @@ mm_input_real(const char *text, float *result)
 		return is_special_number(skip_space(text)) ?
 			MM_FIT_GOOD : MM_FIT_RANGE;
 	float_to_shortest_decimal_buf(*result, digits);
-	return same_number(text, digits) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+	return mm_input_same_number(text, digits) ? MM_FIT_GOOD : MM_FIT_INEXACT;
 }
 
 /* ---------------------------------------------------------------------
@@ -288,6 +288,17 @@ is_relative(char **fields, int n)
 	return false;
 }
 
+/*
+ * Digits and points are a day of the year to the server's decoder ("1.005" is
+ * a day in 2001), but a number to those who wrote them.
+ */
+static bool
+is_number_alone(const char *text)
+{
+	return strchr(text, '.') != NULL &&
+		strspn(text, "0123456789. ") == strlen(text);
+}
+
 /* More digits of a second than a timestamp keeps? */
 static bool
 is_too_fine(const char *text)
@@ -320,7 +331,8 @@ mm_input_timestamptz(const char *text, TimestampTz *result)
 				type,
 				zone;
 
-	if (ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
+	if (is_number_alone(text) ||
+		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
 					  &n) != 0 || is_relative(fields, n) ||
 		DecodeDateTime_compat(fields, types, n, &type, &tm, &fsec,
 							  &zone) != 0)

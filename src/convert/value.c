@@ -211,7 +211,22 @@ double_to_integer(double v, int64 *result)
 	return MM_FIT_GOOD;
 }
 
-/* A date is milliseconds since 1970. */
+/* A whole one, whatever its scale: 12, 12.00, 1E+3; not minus zero. */
+static MmFit
+decimal_to_integer(const uint8 *decimal, int64 *result)
+{
+	char		digits[MM_FORM_DECIMAL];
+	char	   *plain;
+
+	mm_form_decimal(decimal, digits);
+	if (!mm_form_decimal_is_finite(digits) ||
+		mm_form_decimal_is_minus_zero(digits))
+		return MM_FIT_INEXACT;
+	plain = numeric_normalize(mm_form_text_numeric(digits));
+	return strchr(plain, '.') ? MM_FIT_INEXACT :
+		mm_input_integer(plain, result);
+}
+
 static MmFit
 to_integer_slowly(const MmValue *value, int64 *result)
 {
@@ -222,9 +237,8 @@ to_integer_slowly(const MmValue *value, int64 *result)
 	{
 		case MM_BSON_DOUBLE:
 			return double_to_integer(mm_walk_double(value->data), result);
-		case MM_BSON_DATE:
-			*result = (int64) mm_walk_uint64(value->data);
-			return MM_FIT_GOOD;
+		case MM_BSON_DECIMAL:
+			return decimal_to_integer(value->data, result);
 		case MM_BSON_BOOL:
 			*result = value->data[0];
 			return MM_FIT_GOOD;
@@ -249,6 +263,38 @@ to_integer(const MmValue *value, int64 min, int64 max, int64 *result)
 	return *result < min || *result > max ? MM_FIT_RANGE : MM_FIT_GOOD;
 }
 
+/* Dates are milliseconds since 1970 here, for which nothing less has room. */
+static inline MmFit
+to_bigint(const MmValue *value, int64 *result)
+{
+	if (value->type != MM_BSON_DATE)
+		return to_integer(value, PG_INT64_MIN, PG_INT64_MAX, result);
+	*result = (int64) mm_walk_uint64(value->data);
+	return MM_FIT_GOOD;
+}
+
+/*
+ * A decimal that is exactly a double: the digits of the double, all of which
+ * printf() knows, denote the same number.
+ */
+static MmFit
+decimal_to_double(const uint8 *decimal, double *result)
+{
+	char		digits[MM_FORM_DECIMAL];
+	char	   *exact;
+
+	mm_form_decimal(decimal, digits);
+	*result = strtod(digits, NULL);
+	if (!mm_form_decimal_is_finite(digits) ||
+		mm_form_decimal_is_minus_zero(digits))
+		return MM_FIT_GOOD;
+	if (!isfinite(*result))
+		return MM_FIT_RANGE;
+	exact = psprintf("%.1074f", *result);
+	return mm_input_same_number(digits, exact) ?
+		MM_FIT_GOOD : MM_FIT_INEXACT;
+}
+
 static inline MmFit
 to_double(const MmValue *value, double *result)
 {
@@ -268,6 +314,8 @@ to_double(const MmValue *value, double *result)
 		return *result >= TWO_TO_63 || (int64) *result != integer ?
 			MM_FIT_INEXACT : MM_FIT_GOOD;
 	}
+	if (value->type == MM_BSON_DECIMAL)
+		return decimal_to_double(value->data, result);
 	text = string_of(value, &fit);
 	return text ? mm_input_double(text, result) : fit;
 }
@@ -547,6 +595,14 @@ to_binary_json(const MmValue *value, const MmValueType *type, Datum *result,
 	return MM_FIT_GOOD;
 }
 
+/* In an array, a string is odd where the elements are no text. */
+static bool
+is_odd_string(const MmValue *item, const MmValueType *element)
+{
+	return item->type == MM_BSON_STRING &&
+		(element->exact & MM_TYPE_BIT(MM_BSON_STRING)) == 0;
+}
+
 /* An odd element makes the whole array a misfit; nulls are kept. */
 static MmFit
 to_array(const MmValue *value, MmValueType *type, Datum *result,
@@ -568,6 +624,8 @@ to_array(const MmValue *value, MmValueType *type, Datum *result,
 
 		if (!mm_walk_next(&walk, &item))
 			elog(ERROR, "BSON array was not validated: %s", walk.fault);
+		if (is_odd_string(&item, element))
+			return MM_FIT_TYPE;
 		fit = mm_value_convert(&item, element, &datum, outcome);
 		if (fit == MM_FIT_TEXT)
 			outcome->failure.path = psprintf("[]%s%s",
@@ -687,7 +745,7 @@ mm_value_convert(const MmValue *value, MmValueType *type, Datum *result,
 		case MM_KIND_TEXT:
 			return to_text(value, type, result, outcome);
 		case MM_KIND_BIGINT:
-			fit = to_integer(value, PG_INT64_MIN, PG_INT64_MAX, &integer);
+			fit = to_bigint(value, &integer);
 			*result = Int64GetDatum(integer);
 			return fit;
 		case MM_KIND_INTEGER:

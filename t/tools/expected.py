@@ -287,8 +287,6 @@ class Column:
         """What the column should hold for a value that is not null."""
         if not self.is_array:
             return self.fit_one(value)
-        if value[0] == STRING:
-            return self.strings.take(value[1], self) if self.strings else MISFIT
         return self.fit_elements(value[1]) if value[0] == ARRAY else MISFIT
 
     def fit_one(self, value):
@@ -298,7 +296,9 @@ class Column:
         rule = self.rules.get(kind)
         if rule is not None:
             return rule(payload)
-        return self.strings.take(payload, self) if kind == STRING and self.strings else MISFIT
+        if kind != STRING or self.strings is None or self.base == "bytea":   # a string is no bytes
+            return MISFIT
+        return self.strings.take(payload, self)
 
     def fit_elements(self, elements):
         """Arrays go in whole; a null is an element, an odd one diverts them."""
@@ -308,7 +308,7 @@ class Column:
                 found.append(None)
                 continue
             one = self.fit_one(element)
-            if one is MISFIT:
+            if one is MISFIT or element[0] == STRING and self.rules.get(STRING) is None and self.base not in JSONS:
                 return MISFIT
             kinds.add(element[0])
             open_choice |= isinstance(one, Either)

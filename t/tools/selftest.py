@@ -206,7 +206,7 @@ DIVIDED = [
     ({"a": (DOCUMENT, {})}, [None, None, None], {"a": {}}),
     ({"a": (DOCUMENT, {"b": (NULL, None)})}, [None, None, None], {}),
     ({"a": (INT32, 5), "n": (STRING, "x")}, [None, None, "x"], {"a": ("5",)}),
-    ({"a": (NULL, None)}, [None, None, None], {"a": None}),
+    ({"a": (NULL, None)}, [None, None, None], {}),
     ({"a.b": (INT32, 5)}, [None, None, None], {"a.b": ("5",)}),
     ({"a": (DOCUMENT, {"b": (DOUBLE, 1.5), "d": (INT32, 2)})}, [None, 2, None], {"a": {"b": ("1.5",)}}),
     ({"n": (NULL, None), "z": (NULL, None)}, [None, None, None], {"z": None}),
