@@ -298,7 +298,7 @@ tweet(bson_t *doc, Random *r, int64_t i)
 		append_place(doc, r);
 	else
 		BSON_APPEND_NULL(doc, "place");
-	if (below(r, 2) == 0)
+	if (below(r, 5) < 2)
 	{
 		BSON_APPEND_DOCUMENT_BEGIN(doc, "retweeted_status", &retweeted);
 		append_status(&retweeted, r, INT64_C(900000000000000000) + i);

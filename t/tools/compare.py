@@ -20,9 +20,9 @@ are any.  The checksum is of the rows, whatever their order.
 """
 import argparse
 import collections
+import gc
 import hashlib
 import json
-import re
 import sys
 
 import psycopg2
@@ -31,10 +31,9 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 import selftest
-from expected import MISFIT, Column, Either, Strings
+from expected import MISFIT, Column, Either, Strings, column_path, divide, path_tree
 from values import (
-    CANONICAL, DECIMAL, DOCUMENT, DOUBLE, INT32, INT64, NOTHING, NULL, OBJECT_ID, RELAXED, STRING, SYMBOL, UNDEFINED,
-    DoubleText, decode, parse, render)
+    CANONICAL, DECIMAL, DOUBLE, INT32, INT64, NULL, READERS, STRING, SYMBOL, UNDEFINED, DoubleText, decode, parse, render)
 
 # Kinds of value that one typed _id column can hold; equal ones are one key.
 BRACKETS = {INT32: "number", INT64: "number", DOUBLE: "number", DECIMAL: "number", STRING: "string", SYMBOL: "string",
@@ -44,35 +43,6 @@ BRACKETS = {INT32: "number", INT64: "number", DOUBLE: "number", DECIMAL: "number
 # ---------------------------------------------------------------------
 # Columns and rows
 # ---------------------------------------------------------------------
-
-def split_path(text):
-    """Names joined by dots; one in quotes may have dots, its quotes are doubled."""
-    path, at = [], 0
-    while True:
-        quoted = re.compile(r'"((?:[^"]|"")*)"').match(text, at)
-        if quoted:
-            path.append(quoted.group(1).replace('""', '"'))
-            at = quoted.end()
-        else:
-            end = text.find(".", at)
-            end = len(text) if end < 0 else end
-            path.append(text[at:end])
-            at = end
-        if at == len(text):
-            return tuple(path)
-        if text[at] != ".":
-            raise ValueError(f"no path: {text}")
-        at += 1
-
-
-def column_path(name, comment, namespace):
-    """The path in a column's comment, else the name of the column."""
-    start = f"MongoDB: {namespace} "
-    if comment is None or not comment.startswith(start):
-        return (name,)
-    found = re.fullmatch(r"(.*) \([^()]*\)", comment[len(start):], re.S)
-    return split_path(found.group(1)) if found else (name,)
-
 
 def read_columns(cursor, table, namespace, form, strings):
     """The table's columns, and whether there is an _extra."""
@@ -100,17 +70,6 @@ def read_rows(connection, table, columns, has_extra):
         yield from cursor
 
 
-def path_tree(columns):
-    """Names to columns, or to the tree of an embedded document's fields."""
-    tree = {}
-    for at, column in enumerate(columns):
-        node = tree
-        for name in column.path[:-1]:
-            node = node.setdefault(name, {})
-        node[column.path[-1]] = (at, column)
-    return tree
-
-
 # ---------------------------------------------------------------------
 # Documents
 # ---------------------------------------------------------------------
@@ -120,33 +79,6 @@ def read_documents(collection):
     raw = collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
     for document in raw.find({}, batch_size=5000).hint([("$natural", 1)]):
         yield document.raw
-
-
-def divide(document, tree, actual, row):
-    """Fills row with what fits its column; returns the rest, as in _extra.
-
-    actual, the row as it is, decides where either is right."""
-    rest = {}
-    for name, value in document.items():
-        node = tree.get(name)
-        if node is None:
-            rest[name] = render(value, RELAXED)
-        elif value[0] in NOTHING:
-            pass                         # null and absent become the same, also where columns are made of a document
-        elif isinstance(node, dict):
-            inner = divide(value[1], node, actual, row) if value[0] == DOCUMENT else render(value, RELAXED)
-            if inner or value[0] != DOCUMENT or not value[1]:
-                rest[name] = inner
-        else:
-            at, column = node
-            found = column.fit(value)
-            if isinstance(found, Either):
-                found = MISFIT if actual[at] is None else found.found
-            if found is MISFIT:
-                rest[name] = render(value, RELAXED)
-            else:
-                row[at] = found
-    return rest
 
 
 def normal(tree):
@@ -173,7 +105,10 @@ class Source:
         self.raw, ids = {}, []
         for raw in read_documents(collection):
             ident = first_id(raw)
-            self.raw[key_text(render(ident, CANONICAL))] = raw
+            key = key_text(render(ident, CANONICAL))
+            while key in self.raw:       # ids that differ only in names standing twice
+                key += " again"
+            self.raw[key] = raw
             ids.append(ident)
         self.at, self.column = next((at, column) for at, column in enumerate(columns) if column.path == ("_id",))
         brackets = {BRACKETS.get(kind, kind) for kind, _ in ids}
@@ -198,9 +133,9 @@ class Source:
 
 
 def first_id(raw):
-    """The _id; as it mostly is, an ObjectId in front, without a look at the rest."""
-    if raw[4:9] == b"\x07_id\0":
-        return OBJECT_ID, raw[9:21].hex()
+    """The _id; as it mostly stands in front, without a look at the rest."""
+    if raw[5:9] == b"_id\0":
+        return raw[4], READERS[raw[4]](raw, 9)[0]
     return decode(raw)["_id"]
 
 
@@ -214,6 +149,7 @@ class Comparison:
     def __init__(self, source, columns, dead):
         self.source, self.columns, self.dead = source, columns, dead
         self.tree = path_tree(columns)
+        self.compared = [(at, column) for at, column in enumerate(columns) if at != source.at or not source.is_canonical]
         self.seen, self.taken, self.problems, self.checksum = set(), set(dead), [], 0
 
     def add_row(self, *actual, extra):
@@ -237,9 +173,8 @@ class Comparison:
         self.checksum ^= int.from_bytes(digest[:8], "big")
 
     def compare_row(self, key, expected, actual):
-        for at, column in enumerate(self.columns):
-            found_by = at == self.source.at and self.source.is_canonical
-            if not found_by and not column.same(expected[at], actual[at]):
+        for at, column in self.compared:
+            if not column.same(expected[at], actual[at]):
                 self.problems.append(f"{key} {column.name}: expected {expected[at]!r}, found {actual[at]!r}")
 
     def finish(self, dead_letters):
@@ -288,6 +223,7 @@ def main():
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT")
     options = parser.parse_args()
     sys.setrecursionlimit(10000)         # documents nest up to 200 levels
+    gc.disable()                         # many objects, no cycles
     if options.self_test and len(options.arguments) <= 1:
         return selftest.run(*options.arguments)
     if options.self_test or len(options.arguments) != 4:

@@ -1,11 +1,12 @@
-"""What the column of a table should hold for a BSON value.
+"""What a row of the table should be for a document.
 
 The extension's converter is checked against this file, which follows the
 reference (types, "nothing is rounded", _extra) and not its code: Column.fit()
 states a value in the form in which Column.sql() reads it, numbers digit by
-digit, doubles and dates as the bytes of their binary form.  What strings become
-in columns of other types is what PostgreSQL's own input functions say, as long
-as they change nothing.
+digit, doubles and dates as the bytes of their binary form; divide() makes a row
+of a document, and what is left over for _extra.  What strings become in columns
+of other types is what PostgreSQL's own input functions say, as long as they
+change nothing.
 
 MISFIT says that a value does not fit and belongs into _extra.  Either(found)
 says that the reference leaves it open whether it fits: a column that is NULL
@@ -20,7 +21,7 @@ import struct
 import psycopg2
 
 from values import (
-    ARRAY, BINARY, BOOLEAN, CODE, DATE, DB_POINTER, DECIMAL, DOUBLE, FORMS, INT32, INT64, MAX_KEY, MIN_KEY, NOTHING,
+    ARRAY, BINARY, BOOLEAN, CODE, DATE, DB_POINTER, DECIMAL, DOCUMENT, DOUBLE, FORMS, INT32, INT64, MAX_KEY, MIN_KEY, NOTHING,
     OBJECT_ID, REGEX, RELAXED, SCOPED_CODE, SIMPLE, STRING, SYMBOL, TIMESTAMP, DoubleText, JsonText, double_name, has_iso,
     is_minus_zero, iso, itself, parse, render, tagged_date, uuid_text)
 
@@ -87,8 +88,6 @@ def float_fit(code):
         return from_double(float(value)) if int(float(value)) == value else MISFIT
 
     def from_decimal(value):
-        if is_minus_zero(value):
-            return MISFIT
         packed = pack(float(value))
         same = packed is not MISFIT and (not value.is_finite() or decimal.Decimal(shortest(packed)) == value)
         return Either(packed) if same else MISFIT
@@ -166,7 +165,7 @@ def text_fit(args, padded):
     def limited(form):
         def fit(value):
             text = form(value)
-            plain = text if isinstance(text, str) else repr(value)
+            plain = text if isinstance(text, str) else double_name(value) or repr(value)
             return MISFIT if len(plain) > args[0] or padded and plain.endswith(" ") else text
         return fit
 
@@ -319,7 +318,80 @@ class Column:
         return found if sure else Either(found)
 
     def same(self, expected, actual):
-        if self.base in JSONS and actual is not None:
+        if expected is None or actual is None:
+            return expected is actual    # null in jsonb is NULL, not the text null
+        if self.base in JSONS:
             ordered = self.base == "json"
-            actual = [None if a is None else parse(a, ordered) for a in actual] if self.is_array else parse(actual, ordered)
+            actual = [a and parse(a, ordered) for a in actual] if self.is_array else parse(actual, ordered)
         return expected == actual
+
+
+# ---------------------------------------------------------------------
+# Rows
+# ---------------------------------------------------------------------
+
+def split_path(text):
+    """Names joined by dots; one in quotes may have dots, its quotes are doubled."""
+    path, at = [], 0
+    while True:
+        quoted = re.compile(r'"((?:[^"]|"")*)"').match(text, at)
+        if quoted:
+            path.append(quoted.group(1).replace('""', '"'))
+            at = quoted.end()
+        else:
+            end = text.find(".", at)
+            end = len(text) if end < 0 else end
+            path.append(text[at:end])
+            at = end
+        if at == len(text):
+            return tuple(path)
+        if text[at] != ".":
+            raise ValueError(f"no path: {text}")
+        at += 1
+
+
+def column_path(name, comment, namespace):
+    """The path in a column's comment, else the name of the column."""
+    start = f"MongoDB: {namespace} "
+    if comment is None or not comment.startswith(start):
+        return (name,)
+    found = re.fullmatch(r"(.*) \([^()]*\)", comment[len(start):], re.S)
+    return split_path(found.group(1)) if found else (name,)
+
+
+def path_tree(columns):
+    """Names to columns, or to the tree of an embedded document's fields."""
+    tree = {}
+    for at, column in enumerate(columns):
+        node = tree
+        for name in column.path[:-1]:
+            node = node.setdefault(name, {})
+        node[column.path[-1]] = (at, column)
+    return tree
+
+
+def divide(document, tree, actual, row):
+    """Fills row with what fits its column; returns the rest, as in _extra.
+
+    actual, the row as it is, decides where either is right."""
+    rest = {}
+    for name, value in document.items():
+        node = tree.get(name)
+        if node is None:
+            rest[name] = render(value, RELAXED)
+        elif value[0] in NOTHING:
+            pass                         # null and absent become the same, also where a document is columns
+        elif isinstance(node, dict):
+            inner = divide(value[1], node, actual, row) if value[0] == DOCUMENT else render(value, RELAXED)
+            if inner or value[0] != DOCUMENT or not value[1]:
+                rest[name] = inner
+        else:
+            at, column = node
+            found = column.fit(value)
+            if isinstance(found, Either):
+                found = MISFIT if actual[at] is None else found.found
+            if found is MISFIT:
+                rest[name] = render(value, RELAXED)
+            else:
+                row[at] = found
+    return rest

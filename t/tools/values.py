@@ -147,12 +147,14 @@ EPOCH = datetime.datetime(1970, 1, 1)
 FIRST_ISO, FIRST_RELAXED, LAST_ISO = -62135596800000, 0, 253402300799999
 
 
+as_jsonb = json.JSONDecoder(parse_float=lambda number: (number,), parse_int=lambda number: (number,))
+as_json = json.JSONDecoder(parse_float=lambda number: (format(decimal.Decimal(number), "f"),),
+                           parse_int=lambda number: (number,), object_pairs_hook=lambda pairs: ("{}", pairs))
+
+
 def parse(text, ordered=False):
     """JSON with its numbers as they are written; ordered keeps what jsonb does not."""
-    if not ordered:
-        return json.loads(text, parse_float=lambda number: (number,), parse_int=lambda number: (number,))
-    return json.loads(text, object_pairs_hook=lambda pairs: ("{}", pairs), parse_int=lambda number: (number,),
-                      parse_float=lambda number: (format(decimal.Decimal(number), "f"),))
+    return (as_json if ordered else as_jsonb).decode(text)
 
 
 class JsonText:

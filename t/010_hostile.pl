@@ -1,0 +1,33 @@
+# Collections with every hazard in them: each document is a row or a dead
+# letter, equal to the source, and the books close.
+use strict;
+use warnings;
+
+use MongoTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $mongo = MongoTest->new;
+my $node = MongoTest::node('hostile');
+my $uri = $mongo->uri('shop');
+
+sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+
+# hostile has a hazard in one document of 1000, hazards in one of 100: all of
+# them come up there.  broad has rows too big for a page.
+foreach my $case (['hostile', 120000], ['hazards', 30000], ['broad', 500], ['tweet', 5000], ['large', 300], ['uuid', 20000])
+{
+	my ($shape, $documents) = @$case;
+	$mongo->generate($shape, $documents, "shop.$shape");
+	my $job = sql("SELECT migrate_start('$uri', '$shape', workers => 3, options => '{\"chunk_size\": \"512kB\"}')");
+	is(sql("SELECT migrate_wait($job)"), 'completed', "$shape: completes");
+	is(sql(qq(SELECT docs_done, docs_done - rows_inserted - docs_rejected, docs_rejected = (SELECT count(*) FROM migrate_errors WHERE job_id = $job)
+		FROM migrate_stat_job WHERE job_id = $job)), "$documents|0|t", "$shape: every document is accounted for");
+	is($mongo->compare($node, "shop.$shape", $shape), '', "$shape: and equals the source");
+}
+is(sql(q(SELECT string_agg(DISTINCT sqlstate, ' ' ORDER BY sqlstate) FROM migrate_errors)), '22021 22P05 54000', 'dead letters: text, and what is too big');
+cmp_ok(sql(q(SELECT count(*) FROM migrate_conflicts)), '>', 20, 'conflicts by path and type');
+is(sql(q(SELECT count(*) FROM migrate_conflicts WHERE suggestion IS NULL OR first_id IS NULL)), 0, 'each with a suggestion and an example');
+is(sql(q(SELECT string_agg(DISTINCT substr(object, 1, 13), ',') FROM migrate_jobs j, migrate_summary(j.job_id) s
+	WHERE step = 'values' AND target IN ('public.tweet', 'public.large', 'public.uuid'))), 'lossless: yes', 'lossless where nothing is odd');
+done_testing();
