@@ -46,5 +46,5 @@ SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, colu
     ('n', 'numeric', 'double', 'diverted'), ('n', 'boolean', 'int', 'diverted'),
     ('at', 'timestamp with time zone', 'date', 'diverted'), ('id', 'uuid', 'binData', 'diverted'),
     ('tags', 'text[]', 'int', 'diverted'), ('a', 'bigint', 'object', 'diverted'), ('a', 'text', 'array', 'diverted'),
-    ('key', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('x', 'bigint', 'int', 'duplicate'),
+    ('key', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('shipTo', NULL, 'string', 'diverted'), ('x', 'bigint', 'int', 'duplicate'),
     ('note', 'text', 'string', 'altered'), ('(others)', NULL, '(others)', 'diverted')) AS v (path, column_type, bson_type, action);

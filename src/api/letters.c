@@ -114,7 +114,7 @@ migrate_replay(PG_FUNCTION_ARGS)
 {
 	MmJob	   *job = mm_pick_job_arg(fcinfo, 0, MM_RIGHT_OWN);
 	ArrayType  *error_ids = PG_ARGISNULL(1) ? NULL : PG_GETARG_ARRAYTYPE_P(1);
-	MmReplayHow how = {.invalid_text = -1};
+	MmReplayHow how = {.invalid_text = MM_INHERIT};
 	MmReplayResult result;
 
 	PreventCommandIfReadOnly("migrate_replay()");

@@ -184,7 +184,8 @@ migrate_list_collections(PG_FUNCTION_ARGS)
 
 /* Relaxed Extended JSON, so that types are seen; null if it is corrupt. */
 static void
-put_document(ReturnSetInfo *rsinfo, const uint8 *doc, uint32 len)
+put_document(ReturnSetInfo *rsinfo, MmJsonbBuilder *builder, const uint8 *doc,
+			 uint32 len)
 {
 	MmValue		value = {.type = MM_BSON_OBJECT, .len = len, .data = doc};
 	MmTextFailure failure;
@@ -194,7 +195,7 @@ put_document(ReturnSetInfo *rsinfo, const uint8 *doc, uint32 len)
 
 	if (mm_walk_validate(&walk, doc, len))
 	{
-		Jsonb	   *jsonb = mm_jsonb_from_value(mm_jsonb_create(), &value,
+		Jsonb	   *jsonb = mm_jsonb_from_value(builder, &value,
 												MM_JSON_RELAXED,
 												MM_INVALID_TEXT_REPLACE,
 												&failure);
@@ -212,6 +213,7 @@ put_sample(ReturnSetInfo *rsinfo, MmInput *input, const char *filter, int n)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "mongo_migrate document",
 												  ALLOCSET_DEFAULT_SIZES);
+	MmJsonbBuilder *builder = mm_jsonb_create();
 	MmSourceError error = {0};
 	MmStream   *stream;
 	const uint8 *doc;
@@ -227,7 +229,7 @@ put_sample(ReturnSetInfo *rsinfo, MmInput *input, const char *filter, int n)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		put_document(rsinfo, doc, len);
+		put_document(rsinfo, builder, doc, len);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
@@ -239,24 +241,20 @@ put_sample(ReturnSetInfo *rsinfo, MmInput *input, const char *filter, int n)
 Datum
 migrate_peek(PG_FUNCTION_ARGS)
 {
+	char	   *source = mm_arg_required(fcinfo, 0, "source");
+	char	   *collection = mm_arg_required(fcinfo, 1, "collection");
 	int			n = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
-	char	   *filter = PG_ARGISNULL(3) ? NULL :
-		text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *filter = mm_arg_filter(fcinfo, 3);
 	MmOptions	options = mm_options_parse(DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
 																			  CStringGetDatum("{}"))));
 	MmInput		input;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		return (Datum) 0;
 	if (n < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("n must be at least 1")));
-	if (filter != NULL)
-		mm_source_check_filter(filter);
-	input = mm_input_open(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-						  text_to_cstring(PG_GETARG_TEXT_PP(1)), &options);
+	input = mm_input_open(source, collection, &options);
 	put_sample((ReturnSetInfo *) fcinfo->resultinfo, &input, filter, n);
 	mm_input_close(&input);
 	return (Datum) 0;

@@ -121,12 +121,13 @@ suggest(const char *path, const char *column_type, const char *bson_type,
 						path);
 	if (strcmp(action, "altered") == 0)
 		return pstrdup("set invalid_text to \"reject\" to keep such documents as they are");
-	if (is_text(bson_type) &&
-		(column_type == NULL || takes_text(column_type)))
-		return pstrdup(REPAIR_TEXT);
+	if (column_type == NULL && strcmp(action, "rejected") != 0)
+		return psprintf("map \"%s\" to one jsonb column", path);
 	if (column_type == NULL)
 		return psprintf("give \"%s\" a column, or set extra to \"column\"",
 						path);
+	if (is_text(bson_type) && takes_text(column_type))
+		return pstrdup(REPAIR_TEXT);
 	if (strcmp(bson_type, "null") == 0)
 		return psprintf("allow null for \"%s\"", path);
 	return psprintf("use type %s for \"%s\"",

@@ -101,8 +101,9 @@ explain_text(const MmTextFailure *failure, MmReject *reject)
 			reject->detail = pstrdup("PostgreSQL text must be valid UTF-8.");
 			break;
 	}
-	if (failure->bson_type != 0)
-		reject->bson_type = pstrdup(mm_walk_type_name(failure->bson_type));
+	/* the name of an element has no type, but it is text */
+	reject->bson_type = pstrdup(failure->bson_type == 0 ? "string" :
+								mm_walk_type_name(failure->bson_type));
 }
 
 /* What the value does not fit: a column's type, or an embedded document. */
@@ -177,6 +178,8 @@ mm_reject_extra_text(const MmPlan *plan, const MmTextFailure *failure,
 	begin_reject(plan, NULL, reject);
 	explain_text(failure, reject);
 	reject->path = failure->path;
+	reject->column = pstrdup(plan->contract->extra_column);
+	reject->column_type = pstrdup("jsonb");
 	return false;
 }
 

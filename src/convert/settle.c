@@ -119,17 +119,8 @@ judge(const MmPlan *plan, const MmLeftover *left)
 static const char *
 action_name(Verdict verdict)
 {
-	switch (verdict)
-	{
-		case VERDICT_DIVERT:
-			return "diverted";
-		case VERDICT_NULL:
-			return "set_null";
-		case VERDICT_DEFAULT:
-			return "set_default";
-		default:
-			return "rejected";
-	}
+	return verdict == VERDICT_NULL ? "set_null" :
+		verdict == VERDICT_DEFAULT ? "set_default" : "diverted";
 }
 
 static void
@@ -140,6 +131,27 @@ note_misfit(MmPlan *plan, const MmLeftover *left, Verdict verdict)
 	mm_plan_conflict(plan, mm_reject_path(left->where, &left->value), column,
 					 mm_walk_type_name(left->value.type),
 					 action_name(verdict));
+}
+
+/*
+ * A rejected document stands under one line, which its dead letter names too:
+ * by that the letter is found when it is replayed.
+ */
+static void
+note_reject(MmPlan *plan, const MmReject *reject)
+{
+	MmConflict	line = {
+		.path = reject->path ? reject->path : "",
+		.column = reject->column,
+		.column_type = reject->column_type,
+		.bson_type = reject->bson_type ? reject->bson_type : "null",
+		.action = "rejected",
+	};
+
+	if (reject->new_fields != NIL || strcmp(reject->stage, "convert") != 0)
+		return;
+	line.first_id = mm_json_source_id(plan->doc, plan->len);
+	mm_tally_conflict(plan->tally, plan->context, &line);
 }
 
 /* The fate of a leftover of a document that is stored. */
@@ -319,8 +331,6 @@ judge_all(MmPlan *plan, Verdict *verdicts, bool *extra, MmReject *reject)
 		if (left->overridden)
 			continue;
 		verdicts[i] = judge(plan, left);
-		if (left->kind == MM_LEFT_MISFIT)
-			note_misfit(plan, left, verdicts[i]);
 		if (verdicts[i] == VERDICT_REJECT)
 			return mm_reject_leftover(plan, left, reject);
 		if (verdicts[i] == VERDICT_ADD)
@@ -355,7 +365,10 @@ settle_leftovers(MmPlan *plan, int64 *diverted, MmReject *reject)
 		if (left->overridden)
 			continue;
 		count(plan, left, verdicts[i]);
-		*diverted += left->kind == MM_LEFT_MISFIT;
+		if (left->kind != MM_LEFT_MISFIT)
+			continue;
+		note_misfit(plan, left, verdicts[i]);
+		(*diverted)++;
 	}
 	return true;
 }
@@ -378,6 +391,9 @@ mm_settle(MmPlan *plan, int64 *diverted, MmReject *reject)
 	if (stored && plan->large_keys != NIL && !mm_key_fits(plan))
 		stored = mm_reject_key(plan, reject);
 	if (!stored)
+	{
 		uncount(plan);
+		note_reject(plan, reject);
+	}
 	return stored;
 }

@@ -267,7 +267,8 @@ take_back_conflicts(List *letters)
 	MmArgs		args = {0};
 
 	arg_letters(&args, letters, false);
-	mm_catalog_execute("WITH t AS (SELECT job_id, table_no, chunk_no, path,"
+	mm_catalog_execute("WITH t AS (SELECT job_id, table_no, chunk_no,"
+					   " COALESCE(path, '') AS path,"
 					   " column_name, column_type,"
 					   " COALESCE(bson_type, 'null') AS bson_type,"
 					   " count(*) AS n FROM mongo_migrate.dead_letter"

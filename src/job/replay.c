@@ -92,7 +92,7 @@ settle(Replay *r)
  * ---------------------------------------------------------------------
  */
 
-/* Number of the field with this path; that of all others if there is none. */
+/* Number of the field with this path, in the order of tallies. */
 static int
 find_field(const MmContract *contract, const char *path)
 {
@@ -104,29 +104,31 @@ find_field(const MmContract *contract, const char *path)
 
 		if (path != NULL && field->path != NULL &&
 			strcmp(field->path, path) == 0)
-			return foreach_current_index(lc);
+			return MM_TALLY_UNKNOWN + 1 + foreach_current_index(lc);
 	}
-	return list_length(contract->fields);
+	return MM_TALLY_UNKNOWN;
 }
 
 /* The books of the chunk go by the fields of the job's contract. */
 static const MmTally *
 translate(const Replay *r, const MmTally *tally)
 {
-	const MmContract *from = r->table.contract;
 	MmTally    *result;
+	int			i = MM_TALLY_UNKNOWN + 1;
+	ListCell   *lc;
 
 	if (r->how->contract == NULL)
 		return tally;
 	result = mm_tally_create(list_length(r->contract->fields) + 1);
-	for (int i = 0; i < tally->nfields; i++)
+	result->fields[MM_TALLY_UNKNOWN] = tally->fields[MM_TALLY_UNKNOWN];
+	foreach(lc, r->table.contract->fields)
 	{
-		MmField    *field = i < list_length(from->fields) ?
-			list_nth(from->fields, i) : NULL;
-		int			to = find_field(r->contract, field ? field->path : NULL);
+		MmField    *field = lfirst(lc);
+		int			to = find_field(r->contract, field->path);
 
 		for (int fate = 0; fate < MM_FATES; fate++)
 			result->fields[to].n[fate] += tally->fields[i].n[fate];
+		i++;
 	}
 	result->nconflicts = tally->nconflicts;
 	result->conflicts = tally->conflicts;
@@ -191,8 +193,10 @@ begin_table(Replay *r, const MmJobTable *table)
 	if (r->how->contract != NULL)
 		check_namespace(r->how->contract, table);
 	*contract = r->how->contract ? *r->how->contract : *table->contract;
-	if (r->how->invalid_text >= 0)
+	if (r->how->invalid_text != MM_INHERIT)
 		contract->invalid_text = (MmInvalidText) r->how->invalid_text;
+	if (contract->extra == MM_EXTRA_ADD_COLUMN)
+		contract->extra = MM_EXTRA_COLUMN;	/* a replay adds none */
 	r->contract = table->contract;
 	r->table = *table;
 	r->table.contract = contract;

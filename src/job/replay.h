@@ -17,7 +17,7 @@
 typedef struct MmReplayHow
 {
 	MmContract *contract;		/* NULL: the job's */
-	int			invalid_text;	/* MmInvalidText; -1: the contract's */
+	int			invalid_text;	/* MmInvalidText, or MM_INHERIT */
 } MmReplayHow;
 
 typedef struct MmReplayResult
