@@ -31,6 +31,9 @@
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"				/* before, part of postgres.h */
+#endif
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "mongo_migrate supports PostgreSQL 15 to 18"
