@@ -60,8 +60,7 @@ write_double(MmWriter *writer, double v)
 {
 	char		buffer[MM_FORM_DOUBLE];
 
-	if (writer->form != MM_JSON_CANONICAL && isfinite(v) &&
-		!mm_form_is_minus_zero(v))
+	if (mm_extended_is_number(v, writer->form))
 	{
 		writer->ops->real(writer, v);
 		return true;
@@ -279,16 +278,23 @@ write_undefined(MmWriter *writer)
  * made on the way out, so that nobody pays for it as long as all is well.
  */
 static bool
-fail_below(MmWriter *writer, const char *step)
+fail_below_step(MmTextFailure *failure, const char *step)
 {
-	char	   *rest = writer->failure.path;
+	char	   *rest = failure->path;
 
 	if (rest == NULL)
-		writer->failure.path = pstrdup(step);
+		failure->path = pstrdup(step);
 	else
-		writer->failure.path = psprintf("%s%s%s", step,
-										rest[0] == '[' ? "" : ".", rest);
+		failure->path = psprintf("%s%s%s", step, rest[0] == '[' ? "" : ".",
+								 rest);
 	return false;
+}
+
+/* The step of a member; for the convenience of callers, returns false. */
+bool
+mm_extended_fail_below(MmTextFailure *failure, const char *key, uint32 len)
+{
+	return fail_below_step(failure, mm_names_quote(mm_text_clean(key, len)));
 }
 
 static bool
@@ -298,9 +304,8 @@ write_member(MmWriter *writer, const MmValue *value)
 		writer->failure.bson_type = value->type;
 	else if (mm_extended_write(writer, value))
 		return true;
-	return fail_below(writer,
-					  mm_names_quote(mm_text_clean(value->key,
-												   value->key_len)));
+	return mm_extended_fail_below(&writer->failure, value->key,
+								  value->key_len);
 }
 
 /* An embedded document, or an array, where the names are but indexes. */
@@ -311,6 +316,8 @@ write_document(MmWriter *writer, const MmValue *value)
 	MmWalk		walk;
 	MmValue		element;
 
+	if (writer->ops->document != NULL)
+		return writer->ops->document(writer, value);
 	check_stack_depth();
 	writer->ops->begin(writer, array);
 	(void) mm_walk_begin(&walk, value->data, value->len);
@@ -321,7 +328,7 @@ write_document(MmWriter *writer, const MmValue *value)
 		if (!array && !write_member(writer, &element))
 			return false;
 		if (array && !mm_extended_write(writer, &element))
-			return fail_below(writer, "[]");
+			return fail_below_step(&writer->failure, "[]");
 	}
 	writer->ops->end(writer, array);
 	return true;
@@ -392,16 +399,4 @@ mm_extended_write(MmWriter *writer, const MmValue *value)
 	if (writer->failure.bson_type == 0)
 		writer->failure.bson_type = value->type;
 	return false;
-}
-
-/* The same for an object of these elements. */
-bool
-mm_extended_write_members(MmWriter *writer, const MmValue *values, int n)
-{
-	writer->ops->begin(writer, false);
-	for (int i = 0; i < n; i++)
-		if (!write_member(writer, &values[i]))
-			return false;
-	writer->ops->end(writer, false);
-	return true;
 }

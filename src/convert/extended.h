@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include <math.h>
+
 #include "convert/text.h"
 #include "convert/walk.h"
 
@@ -24,6 +26,7 @@ typedef enum MmJsonForm
  * What a writer does with each piece; it embeds the struct as its first
  * member.  key and string take bytes as BSON has them: false means that they
  * are no text and that the writer does not repair them; then fault is set.
+ * document, if there is one, takes documents and arrays whole.
  */
 typedef struct MmWriter MmWriter;
 
@@ -38,6 +41,7 @@ typedef struct MmWriterOps
 	void		(*decimal) (MmWriter *writer, const char *digits);	/* same */
 	void		(*boolean) (MmWriter *writer, bool v);
 	void		(*null) (MmWriter *writer);
+	bool		(*document) (MmWriter *writer, const MmValue *value);
 } MmWriterOps;
 
 struct MmWriter
@@ -48,8 +52,16 @@ struct MmWriter
 	MmTextFailure failure;		/* once something returned false */
 };
 
+/* Is a double a plain number in this form, without a wrapper? */
+static inline bool
+mm_extended_is_number(double v, MmJsonForm form)
+{
+	return form != MM_JSON_CANONICAL && isfinite(v) &&
+		!(v == 0 && signbit(v));
+}
+
 extern bool mm_extended_write(MmWriter *writer, const MmValue *value);
-extern bool mm_extended_write_members(MmWriter *writer, const MmValue *values,
-									  int n);
+extern bool mm_extended_fail_below(MmTextFailure *failure, const char *key,
+								   uint32 len);
 
 #endif							/* MM_EXTENDED_H */

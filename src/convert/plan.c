@@ -69,6 +69,7 @@ struct MmPlan
 	Column	   *columns;
 	mm_keymap_hash *by_key;
 	List	   *attnums;
+	MmJsonbBuilder *jsonb;
 
 	/* of the document at work */
 	uint64		serial;
@@ -179,6 +180,7 @@ mm_plan_create(const MmContract *contract, TupleDesc desc)
 	foreach(lc, contract->fields)
 		add_column(plan, lfirst(lc), desc);
 	link_columns(plan);
+	plan->jsonb = mm_jsonb_create();
 	plan->left_size = LEFT_MIN;
 	plan->left = palloc(sizeof(Leftover) * LEFT_MIN);
 	plan->extra = -1;
@@ -399,8 +401,9 @@ fill(MmPlan *plan, Column *column, const MmValue *value, Datum *values,
 		plan->nfilled++;
 	}
 	column->left = -1;
-	fit = mm_value_convert(value, column->kind, plan->invalid_text,
-						   &values[column->index], &failure);
+	fit = mm_value_convert(plan->jsonb, value, column->kind,
+						   plan->invalid_text, &values[column->index],
+						   &failure);
 	isnull[column->index] = fit != MM_FIT_GOOD;
 	if (fit > MM_FIT_NULL)
 		leave(plan, value, column, fit, &failure);
@@ -518,8 +521,15 @@ fill_extra(const MmPlan *plan, const MmValue *kept, int nkept, Datum *values,
 	isnull[plan->extra] = true;
 	if (nkept == 0)
 		return true;
-	extra = mm_jsonb_from_members(kept, nkept, MM_JSON_RELAXED,
-								  plan->invalid_text, &failure);
+	mm_jsonb_begin(plan->jsonb, plan->invalid_text);
+	mm_jsonb_begin_object(plan->jsonb);
+	for (int i = 0; i < nkept; i++)
+	{
+		mm_jsonb_key(plan->jsonb, kept[i].key, kept[i].key_len);
+		mm_jsonb_value(plan->jsonb, &kept[i], MM_JSON_RELAXED);
+	}
+	mm_jsonb_end_object(plan->jsonb);
+	extra = mm_jsonb_finish(plan->jsonb, &failure);
 	if (extra == NULL)
 		return reject_text(plan, NULL, NULL, &failure, reject);
 	values[plan->extra] = JsonbPGetDatum(extra);

@@ -223,7 +223,7 @@ to_numeric(const MmValue *value, Datum *result)
 			v = mm_walk_double(value->data);
 			if (mm_form_is_minus_zero(v))
 				return MM_FIT_INEXACT;
-			numeric = mm_form_double_numeric(v, false);
+			numeric = mm_form_double_numeric(v);
 			break;
 		case MM_BSON_DECIMAL:
 			mm_form_decimal(value->data, digits);
@@ -263,11 +263,11 @@ to_timestamptz(const MmValue *value, Datum *result)
  * may be the value of a key.
  */
 static MmFit
-to_jsonb(const MmValue *value, MmJsonForm form, MmInvalidText invalid_text,
-		 Datum *result, MmTextFailure *failure)
+to_jsonb(MmJsonbBuilder *builder, const MmValue *value, MmJsonForm form,
+		 MmInvalidText invalid_text, Datum *result, MmTextFailure *failure)
 {
-	Jsonb	   *jsonb = mm_jsonb_from_value(value, form, invalid_text,
-											failure);
+	Jsonb	   *jsonb = mm_jsonb_from_value(builder, value, form,
+											invalid_text, failure);
 
 	if (jsonb == NULL)
 		return MM_FIT_TEXT;
@@ -326,7 +326,7 @@ to_boolean(const MmValue *value, Datum *result)
  * or points into the document.
  */
 MmFit
-mm_value_convert(const MmValue *value, MmKind kind,
+mm_value_convert(MmJsonbBuilder *builder, const MmValue *value, MmKind kind,
 				 MmInvalidText invalid_text, Datum *result,
 				 MmTextFailure *failure)
 {
@@ -360,8 +360,8 @@ mm_value_convert(const MmValue *value, MmKind kind,
 		case MM_KIND_TIMESTAMPTZ:
 			return to_timestamptz(value, result);
 		case MM_KIND_JSONB:
-			return to_jsonb(value, MM_JSON_SIMPLE, invalid_text, result,
-							failure);
+			return to_jsonb(builder, value, MM_JSON_SIMPLE, invalid_text,
+							result, failure);
 		case MM_KIND_UUID:
 			return to_uuid(value, result);
 		case MM_KIND_BYTEA:
@@ -369,8 +369,8 @@ mm_value_convert(const MmValue *value, MmKind kind,
 		case MM_KIND_CANONICAL_TEXT:
 			return to_canonical_text(value, invalid_text, result, failure);
 		case MM_KIND_CANONICAL_JSONB:
-			return to_jsonb(value, MM_JSON_CANONICAL, invalid_text, result,
-							failure);
+			return to_jsonb(builder, value, MM_JSON_CANONICAL, invalid_text,
+							result, failure);
 		case MM_KIND_NONE:
 			break;
 	}

@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "convert/jsonb.h"
 #include "convert/text.h"
 #include "convert/walk.h"
 
@@ -44,8 +45,8 @@ typedef enum MmFit
 } MmFit;
 
 extern MmKind mm_value_kind(Oid typid, bool canonical);
-extern MmFit mm_value_convert(const MmValue *value, MmKind kind,
-							  MmInvalidText invalid_text, Datum *result,
-							  MmTextFailure *failure);
+extern MmFit mm_value_convert(MmJsonbBuilder *builder, const MmValue *value,
+							  MmKind kind, MmInvalidText invalid_text,
+							  Datum *result, MmTextFailure *failure);
 
 #endif							/* MM_VALUE_H */
