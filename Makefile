@@ -6,8 +6,9 @@
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
 #   make bench          documents per second beside the raw drain
+#   make fuzz           damaged documents, with sanitizers
 
-ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check bench fuzz,$(MAKECMDGOALS)),)
 
 # These set up a machine that may have neither PostgreSQL nor pkg-config yet,
 # so that nothing of PGXS is read for them.
@@ -20,7 +21,10 @@ check:
 bench:
 	@bench/run
 
-.PHONY: demo check bench
+fuzz:
+	@scripts/fuzz
+
+.PHONY: demo check bench fuzz
 
 else
 

@@ -53,7 +53,7 @@ extern bool mm_form_decimal_is_minus_zero(const char *digits);
 extern bool mm_form_is_minus_zero(double v);
 extern char *mm_form_base64(const uint8 *data, uint32 len);
 
-extern Numeric mm_form_double_numeric(double v, bool with_point);
+extern Numeric mm_form_double_numeric(double v);
 extern Numeric mm_form_text_numeric(const char *digits);
 
 #endif							/* MM_FORM_H */

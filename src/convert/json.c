@@ -139,6 +139,7 @@ static bool
 string(MmWriter *writer, const char *s, uint32 len)
 {
 	JsonWriter *w = (JsonWriter *) writer;
+	char	   *repaired = NULL;
 
 	if (mm_text_check(s, len) != MM_TEXT_GOOD && !is_valid_but_nul(s, len))
 	{
@@ -147,11 +148,13 @@ string(MmWriter *writer, const char *s, uint32 len)
 			writer->failure.fault = MM_TEXT_INVALID;
 			return false;
 		}
-		s = repair(s, len, writer->invalid_text, &len);
+		s = repaired = repair(s, len, writer->invalid_text, &len);
 		writer->altered = true;
 	}
 	separate(w);
 	append_quoted(w->out, s, len);
+	if (repaired != NULL)		/* a document can have very many of them */
+		pfree(repaired);
 	return true;
 }
 

@@ -391,7 +391,7 @@ to_any_numeric(const MmValue *value, Numeric *result)
 			v = mm_walk_double(value->data);
 			if (mm_form_is_minus_zero(v))
 				return MM_FIT_INEXACT;
-			*result = mm_form_double_numeric(v, false);
+			*result = mm_form_double_numeric(v);
 			return MM_FIT_GOOD;
 		case MM_BSON_DECIMAL:
 			mm_form_decimal(value->data, digits);
