@@ -46,7 +46,7 @@ copy_text(const char *text)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* In careful mode a document may be rejected more than once, for one reason. */
+/* In careful mode a document may be rejected twice, for the same reason. */
 static void
 reject_again(void *arg, void *item, const uint8 *doc, uint32 len,
 			 const MmReject *why)
