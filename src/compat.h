@@ -45,6 +45,11 @@
 #define PGDLLEXPORT __attribute__((visibility("default")))
 #endif
 
+/* Behind a declaration; 18 has a word of its own in front instead. */
+#if PG_VERSION_NUM >= 180000
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* Declares an SQL function; before 16 core's macro does not export it. */
 #define MM_FUNCTION(name) \
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
