@@ -32,7 +32,7 @@ typedef enum MmFormMillis
 	MM_MILLIS_UNLESS_ZERO		/* as Extended JSON has it */
 } MmFormMillis;
 
-extern const char mm_form_hex[256][2];
+extern const char mm_form_hex[256][3];
 
 /* 24 digits, no NUL; inline, because most documents begin with one. */
 static inline void
