@@ -25,9 +25,11 @@ bench:
 else
 
 EXTENSION = mongo_migrate
-MODULE_big = mongo_migrate
+# What shared_preload_libraries may name, without the driver; and the engine.
+MODULES = mongo_migrate
+MODULE_big = mongo_migrate_engine
 DATA = mongo_migrate--1.0.sql
-OBJS = mongo_migrate.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
+OBJS = src/engine.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 MM_HEADERS = $(wildcard src/*.h src/*/*.h)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -47,7 +49,7 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(MM_HEADERS)
+$(OBJS) mongo_migrate.o: $(MM_HEADERS)
 
 # Programs of the demo, the tests and the benchmark; not installed.
 PROGRAMS = scripts/bin/generate scripts/bin/drain

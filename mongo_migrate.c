@@ -1,7 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * mongo_migrate.c
- *	  Module magic and settings of mongo_migrate.
+ *	  The library that may be preloaded: settings, and the launcher.
+ *
+ * There are two libraries.  This one, mongo_migrate, has the settings and
+ * launcher.c, and nothing else.  The other, mongo_migrate_engine, is all of
+ * src/ and the MongoDB driver; the SQL functions and the workers are in it.
+ * shared_preload_libraries names this one, so that the postmaster and each
+ * process that it forks stay free of the driver, which does things when it
+ * is loaded (doc/DESIGN.md).  The engine loads this library when nobody has
+ * done so before (src/engine.c), so that preloading is a choice.
  *
  * Reading order.  The folders of src/ are the path of the data:
  *
@@ -32,24 +40,37 @@
 
 MM_MODULE_MAGIC;
 
-int			mm_max_workers = 8;
-int			mm_max_workers_per_job = 4;
-int			mm_checkpoint_bytes = 65536;
-int			mm_checkpoint_interval_ms = 10000;
-int			mm_chunk_size = 262144;
-int			mm_sample_size = 10000;
-int			mm_sample_timeout_ms = 30000;
-int			mm_connect_timeout_ms = 10000;
-int			mm_socket_timeout_ms = 60000;
-int			mm_max_retry_time_ms = 600000;
-int			mm_reject_limit = 1000;
-int			mm_maintenance_work_mem = -1;
-int			mm_progress_interval_ms = 1000;
-int			mm_on_error = MM_ON_ERROR_EXTRA;
-int			mm_naming = MM_NAMING_SNAKE_CASE;
-int			mm_json_format = MM_JSON_SIMPLE;
-int			mm_log_min_messages = WARNING;
-int			mm_progress_style = MM_PROGRESS_AUTO;
+static MmSettings settings = {
+	.version = MM_VERSION,
+	.size = sizeof(MmSettings),
+	.max_workers = 8,
+	.max_workers_per_job = 4,
+	.checkpoint_bytes = 65536,
+	.checkpoint_interval_ms = 10000,
+	.chunk_size = 262144,
+	.sample_size = 10000,
+	.sample_timeout_ms = 30000,
+	.connect_timeout_ms = 10000,
+	.socket_timeout_ms = 60000,
+	.max_retry_time_ms = 600000,
+	.reject_limit = 1000,
+	.maintenance_work_mem = -1,
+	.progress_interval_ms = 1000,
+	.on_error = MM_ON_ERROR_EXTRA,
+	.naming = MM_NAMING_SNAKE_CASE,
+	.json_format = MM_JSON_SIMPLE,
+	.log_min_messages = WARNING,
+	.progress_style = MM_PROGRESS_AUTO,
+};
+
+MmSettings *mm_settings = &settings;
+
+/* The engine finds this function by its name. */
+MmSettings *
+mm_settings_get(void)
+{
+	return &settings;
+}
 
 static const struct config_enum_entry on_error_options[] = {
 	{"extra", MM_ON_ERROR_EXTRA, false},

@@ -58,7 +58,7 @@ register_worker(const char *type, const char *name, const char *function,
 	worker.bgw_notify_pid = notify;
 	strlcpy(worker.bgw_type, type, BGW_MAXLEN);
 	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
-	strlcpy(worker.bgw_library_name, "mongo_migrate",
+	strlcpy(worker.bgw_library_name, "mongo_migrate_engine",
 			sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, function,
 			sizeof(worker.bgw_function_name));
