@@ -49,7 +49,13 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS) mongo_migrate.o: $(MM_HEADERS)
+PRELOAD_OBJS = mongo_migrate.o launcher.o src/source/hosts.o
+EXTRA_CLEAN = launcher.o
+
+$(OBJS) $(PRELOAD_OBJS): $(MM_HEADERS) launcher.h
+
+mongo_migrate$(DLSUFFIX): $(PRELOAD_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # Programs of the demo, the tests and the benchmark; not installed.
 PROGRAMS = scripts/bin/generate scripts/bin/drain

@@ -35,6 +35,10 @@ typedef struct MmSettings
 	Size		size;			/* of this struct */
 	int			max_workers;	/* loaders in the cluster */
 	int			max_workers_per_job;
+	int			max_running_jobs;	/* in the cluster */
+	int			job_retention;	/* s; -1: for ever */
+	bool		autoresume;
+	char	   *allowed_hosts;	/* never NULL */
 	int			checkpoint_bytes;	/* kB */
 	int			checkpoint_interval_ms;
 	int			chunk_size;		/* kB */
@@ -58,6 +62,10 @@ extern MmSettings *mm_settings;
 
 #define mm_max_workers			(mm_settings->max_workers)
 #define mm_max_workers_per_job	(mm_settings->max_workers_per_job)
+#define mm_max_running_jobs		(mm_settings->max_running_jobs)
+#define mm_job_retention		(mm_settings->job_retention)
+#define mm_autoresume			(mm_settings->autoresume)
+#define mm_allowed_hosts		(mm_settings->allowed_hosts)
 #define mm_checkpoint_bytes		(mm_settings->checkpoint_bytes)
 #define mm_checkpoint_interval_ms (mm_settings->checkpoint_interval_ms)
 #define mm_chunk_size			(mm_settings->chunk_size)

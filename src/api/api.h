@@ -36,6 +36,7 @@ typedef struct MmOptions
 	int64		chunk_bytes;
 	MmSplitMethod split;
 	int			max_attempts;
+	int			priority;
 	bool		analyze;
 	bool		verify;
 } MmOptions;

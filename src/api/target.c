@@ -17,14 +17,11 @@
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/varlena.h"
@@ -35,26 +32,10 @@
 #include "job/worker.h"
 #include "sink/sink.h"
 
-/* Our advisory locks on names of targets, beside MM_LOCK_KIND. */
-#define TARGET_LOCK_KIND 4
-
 /* ---------------------------------------------------------------------
  * Find
  * ---------------------------------------------------------------------
  */
-
-static void
-lock_target(const MmTarget *target)
-{
-	LOCKTAG		tag;
-	uint32		hash = hash_bytes((const unsigned char *) target->table,
-								  strlen(target->table));
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, target->schema_oid, hash,
-						 TARGET_LOCK_KIND);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	AcceptInvalidationMessages();
-}
 
 /* Message 17. */
 static void
@@ -245,7 +226,7 @@ mm_target_find(const MmCall *call, bool lock)
 	bool		replace = strcmp(call->if_exists, "replace") == 0;
 
 	if (lock)
-		lock_target(&result);
+		mm_job_lock_target(result.schema_oid, result.table);
 	result.existing = get_relname_relid(result.table, result.schema_oid);
 	if (OidIsValid(result.existing))
 		check_existing(&result, call->if_exists);
