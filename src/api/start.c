@@ -37,12 +37,9 @@ MM_FUNCTION(migrate_start);
 static MmCall
 parse_args(FunctionCallInfo fcinfo)
 {
-	MmCall		call = {0};
+	MmCall		call = mm_arg_call(fcinfo);
 
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.filter = mm_arg_filter(fcinfo, 4);
 	call.if_exists = mm_arg_if_exists(fcinfo, 5);
 	call.on_error = mm_arg_on_error(fcinfo, 6);
@@ -102,6 +99,7 @@ job_options(const MmOptions *options)
 		.reject_limit = options->reject_limit,
 		.max_attempts = options->max_attempts,
 		.priority = options->priority,
+		.max_docs_per_second = options->max_docs_per_second,
 		.split = options->split,
 		.analyze = options->analyze,
 		.verify = options->verify,

@@ -13,9 +13,6 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -29,7 +26,6 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
-#include "job/worker.h"
 #include "sink/sink.h"
 
 /* ---------------------------------------------------------------------
@@ -55,15 +51,7 @@ check_may_create(const MmTarget *target)
 static void
 check_existing(const MmTarget *target, const char *if_exists)
 {
-	int64		job_id = mm_job_of_relation(target->existing);
-
-	if (job_id != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("table \"%s.%s\" is being loaded by migration job %lld",
-						target->schema, target->table, (long long) job_id),
-				 errhint("Wait for it with SELECT migrate_wait(%lld), or cancel it with SELECT migrate_cancel(%lld).",
-						 (long long) job_id, (long long) job_id)));
+	mm_pick_check_free(target->existing, target->schema, target->table);
 	if (strcmp(if_exists, "error") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),

@@ -172,7 +172,8 @@ to_json_text(const MmValue *value, const MmValueType *type, Datum *result,
 	StringInfoData out;
 
 	initStringInfo(&out);
-	if (!mm_json_append(&out, value, type->form, type->invalid_text, outcome))
+	if (!mm_json_append(&out, value, type->form, type->invalid_text,
+						type->kind == MM_KIND_JSON_TEXT, outcome))
 		return MM_FIT_TEXT;
 	make_varlena(out.data, out.len, result);
 	return MM_FIT_GOOD;
@@ -391,7 +392,7 @@ to_any_numeric(const MmValue *value, Numeric *result)
 			v = mm_walk_double(value->data);
 			if (mm_form_is_minus_zero(v))
 				return MM_FIT_INEXACT;
-			*result = mm_form_double_numeric(v, false);
+			*result = mm_form_double_numeric(v);
 			return MM_FIT_GOOD;
 		case MM_BSON_DECIMAL:
 			mm_form_decimal(value->data, digits);
@@ -595,12 +596,26 @@ to_binary_json(const MmValue *value, const MmValueType *type, Datum *result,
 	return MM_FIT_GOOD;
 }
 
-/* In an array, a string is odd where the elements are no text. */
+/*
+ * In an array, an element is odd unless its type is one that the column holds
+ * as it is; but numbers may be among numbers.
+ */
 static bool
-is_odd_string(const MmValue *item, const MmValueType *element)
+is_odd(const MmValue *item, const MmValueType *element)
 {
-	return item->type == MM_BSON_STRING &&
-		(element->exact & MM_TYPE_BIT(MM_BSON_STRING)) == 0;
+	if (element->exact & MM_TYPE_BIT(item->type) || mm_walk_is_null(item))
+		return false;
+	switch (item->type)
+	{
+		case MM_BSON_INT32:
+		case MM_BSON_INT64:
+		case MM_BSON_DOUBLE:
+		case MM_BSON_DECIMAL:
+			return element->kind < MM_KIND_BIGINT ||
+				element->kind > MM_KIND_NUMERIC;
+		default:
+			return true;
+	}
 }
 
 /* An odd element makes the whole array a misfit; nulls are kept. */
@@ -624,7 +639,7 @@ to_array(const MmValue *value, MmValueType *type, Datum *result,
 
 		if (!mm_walk_next(&walk, &item))
 			elog(ERROR, "BSON array was not validated: %s", walk.fault);
-		if (is_odd_string(&item, element))
+		if (is_odd(&item, element))
 			return MM_FIT_TYPE;
 		fit = mm_value_convert(&item, element, &datum, outcome);
 		if (fit == MM_FIT_TEXT)

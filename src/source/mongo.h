@@ -22,6 +22,7 @@
 
 #include <mongoc/mongoc.h>
 
+#include "compat.h"
 #include "lib/ilist.h"
 #include "source/source.h"
 

@@ -27,6 +27,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "nodes/pg_list.h"
 
 typedef struct MmSource MmSource;
