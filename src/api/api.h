@@ -36,6 +36,7 @@ typedef struct MmOptions
 	int64		chunk_bytes;
 	MmSplitMethod split;
 	int			max_attempts;
+	int			priority;
 	int			max_docs_per_second;	/* 0: no limit */
 	bool		analyze;
 	bool		verify;

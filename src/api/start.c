@@ -25,6 +25,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/worker.h"
 #include "settings.h"
 
@@ -97,6 +98,7 @@ job_options(const MmOptions *options)
 		.log_min_messages = mm_log_min_messages,
 		.reject_limit = options->reject_limit,
 		.max_attempts = options->max_attempts,
+		.priority = options->priority,
 		.max_docs_per_second = options->max_docs_per_second,
 		.split = options->split,
 		.analyze = options->analyze,
@@ -157,9 +159,10 @@ warn_of_shortage(int wanted, int64 bytes)
 
 	mm_worker_count(&used, &loaders);
 	wanted = Min(wanted, 1 + bytes / SMALLEST_CHUNK);
-	/* one slot is for the coordinator that was just registered */
-	have = Min(max_worker_processes - used - 1, mm_max_workers - loaders);
-	have = Max(have, 0);
+	/* One slot is for the coordinator, and one is left to the next job. */
+	have = max_worker_processes - used - 1;
+	have = Max(have - 1, Min(have, 1));
+	have = Max(Min(have, mm_max_workers - loaders), 0);
 	if (have >= wanted)
 		return;
 	ereport(WARNING,
@@ -186,7 +189,7 @@ store_job(const MmCall *call, const MmJobTable *table)
 
 	job_id = mm_job_insert(&job, config->has_password ? config->uri : NULL);
 	mm_job_insert_table(job_id, table);
-	mm_worker_register_coordinator(job_id, job.owner);
+	mm_queue_enter(job_id, job.owner);
 	return job_id;
 }
 
