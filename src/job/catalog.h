@@ -120,7 +120,7 @@ extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
  */
 extern void mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
 							 int attempts);
-/* Restarts after which no split is tried that can be lost. */
+/* With so many restarts, no split is tried that can be lost. */
 #define MM_MAX_RESTARTS 3
 /*
  * Notes that the chunks of a table are void.  for_good: such a split is not

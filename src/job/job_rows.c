@@ -517,7 +517,7 @@ mm_job_lose_split(int64 job_id, int table_no, const char *reason,
 	mm_arg_int8(&args, job_id);
 	mm_arg_int4(&args, table_no);
 	mm_arg_text(&args, reason);
-	mm_arg_int4(&args, for_good ? MM_MAX_RESTARTS : 0);
+	mm_arg_int4(&args, for_good ? MM_MAX_RESTARTS - 1 : 0);
 	mm_catalog_execute("UPDATE mongo_migrate.job_table SET split_lost = $3,"
 					   " restarts = greatest(restarts, $4)"
 					   " WHERE job_id = $1 AND table_no = $2"

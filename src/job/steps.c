@@ -94,7 +94,8 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 	request = mm_step_split_request(collection, job->options.split,
 									job->workers, job->options.chunk_bytes,
 									table->fresh);
-	if (request.method == MM_SPLIT_AUTO && table->restarts >= MM_MAX_RESTARTS)
+	if (request.method == MM_SPLIT_AUTO && table->restarts +
+		(table->split_lost != NULL) >= MM_MAX_RESTARTS)
 		request.not_record = "with record ids the copy had to begin again";
 	if (!source->ops->split(source, collection, table->filter, &request,
 							&split, error))

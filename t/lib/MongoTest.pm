@@ -45,7 +45,12 @@ sub new
 sub wait_until_up
 {
 	my ($self) = @_;
-	return if $self->{options}{standalone} || $self->{options}{member};
+	return if $self->{options}{member};
+	if ($self->{options}{standalone})
+	{
+		wait_for(sub { defined $self->try_python(q(client.admin.command('ping'))) }) or die 'mongod did not start';
+		return;
+	}
 	system("$root/scripts/bin/generate", '--initiate', $self->uri) == 0 or die 'mongod did not start';
 	return;
 }
@@ -119,9 +124,9 @@ sub uri
 
 sub generate
 {
-	my ($self, $shape, $documents, $namespace, $seed) = @_;
+	my ($self, $shape, $documents, $namespace, $seed, $uri) = @_;
 	system("$root/scripts/bin/generate", '--shape', $shape, '--documents', $documents,
-		'--seed', $seed // 1, $self->uri, $namespace) == 0 or die "could not fill $namespace";
+		'--seed', $seed // 1, $uri // $self->uri, $namespace) == 0 or die "could not fill $namespace";
 	return;
 }
 
@@ -135,6 +140,13 @@ sub python
 		'>', \$out, '2>', \$err) or die "python: $err";
 	chomp $out;
 	return $out;
+}
+
+# Same; nothing when that fails, as when the server is not up yet.
+sub try_python
+{
+	my ($self, @arguments) = @_;
+	return eval { $self->python(@arguments) };
 }
 
 # Empty when collection and table are equal, else what differs.
