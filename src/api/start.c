@@ -117,6 +117,20 @@ check_plan(Oid relid, const MmContract *contract)
 	table_close(rel, NoLock);
 }
 
+/* A way of splitting that cannot be had is refused here, not in a worker. */
+static void
+check_split(const MmCall *call, const MmTarget *target)
+{
+	MmSource   *source = call->input.source;
+	MmSplitRequest request = mm_target_split_request(target, call);
+	MmSourceError error = {0};
+
+	if (request.method != MM_SPLIT_AUTO &&
+		!source->ops->check_split(source, call->input.collection,
+								  call->filter, &request, &error))
+		mm_source_raise(&error);
+}
+
 /* Prepares the table, with the row of it. */
 static MmJobTable *
 make_table(MmCall *call)
@@ -125,6 +139,7 @@ make_table(MmCall *call)
 	MmTarget	target = mm_target_find(call, true);
 	const MmCollection *collection = call->input.collection;
 
+	check_split(call, &target);
 	table->table_no = 1;
 	table->database = collection->database;
 	table->collection = collection->name;

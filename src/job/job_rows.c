@@ -213,6 +213,9 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	table->sink_reason = mm_row_text(scope, row, 15);
 	table->docs_total = mm_row_int8(row, 16);
 	table->bytes_total = mm_row_int8(row, 17);
+	table->pin = mm_row_bytea(scope, row, 18);
+	table->split_lost = mm_row_text(scope, row, 19);
+	table->restarts = mm_row_int4(row, 20);
 	return table;
 }
 
@@ -230,7 +233,8 @@ mm_job_load_tables(int64 job_id)
 	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
 							" relid, target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
-							" sink_reason, docs_total, bytes_total"
+							" sink_reason, docs_total, bytes_total,"
+							" split_pin, split_lost, restarts"
 							" FROM mongo_migrate.job_table WHERE job_id = $1"
 							" ORDER BY table_no", &args);
 	for (uint64 i = 0; i < rows; i++)
@@ -501,9 +505,9 @@ mm_job_set_phase(int64 job_id, int table_no, int phase)
 	mm_catalog_end(&scope);
 }
 
-/* Stores the plan of a table: the way of splitting, and its chunks. */
 void
-mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
+mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
+				 int attempts)
 {
 	MmCatalogScope scope;
 	MmArgs		args = {0};
@@ -512,9 +516,10 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 	mm_arg_int4(&args, table_no);
 	mm_arg_text(&args, mm_split_method_name(split->method));
 	mm_arg_text(&args, split->reason);
+	mm_arg_bytea(&args, split->pin);
 	mm_catalog_begin(&scope);
 	mm_catalog_query("UPDATE mongo_migrate.job_table SET split = $3,"
-					 " split_reason = $4"
+					 " split_reason = $4, split_pin = $5, split_lost = NULL"
 					 " WHERE job_id = $1 AND table_no = $2", &args);
 	for (int i = 0; i < split->nchunks; i++)
 	{
@@ -522,11 +527,72 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 		mm_arg_int4(&args, i + 1);
 		mm_arg_bytea(&args, split->chunks[i].lower);
 		mm_arg_bytea(&args, split->chunks[i].upper);
+		mm_arg_int4(&args, attempts);
 		mm_catalog_query("INSERT INTO mongo_migrate.chunk"
 						 " (job_id, table_no, chunk_no, lower_bound,"
-						 " upper_bound) VALUES ($1, $2, $3, $4, $5)", &args);
+						 " upper_bound, attempts, attempts_excused)"
+						 " VALUES ($1, $2, $3, $4, $5, $6, $6)", &args);
 	}
 	mm_catalog_end(&scope);
+}
+
+void
+mm_job_lose_split(int64 job_id, int table_no, const char *reason,
+				  bool for_good)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_text(&args, reason);
+	mm_arg_int4(&args, for_good ? MM_MAX_RESTARTS - 1 : 0);
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET split_lost = $3,"
+					   " restarts = greatest(restarts, $4)"
+					   " WHERE job_id = $1 AND table_no = $2"
+					   " AND split_lost IS NULL", &args);
+}
+
+char *
+mm_job_split_lost(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	char	   *reason = NULL;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT split_lost FROM mongo_migrate.job_table"
+						 " WHERE job_id = $1 AND split_lost IS NOT NULL"
+						 " LIMIT 1", &args) == 1)
+		reason = mm_row_text(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return reason;
+}
+
+/* The lines of conflicts go with their chunks. */
+int
+mm_job_begin_again(int64 job_id, int table_no)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			attempts;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT COALESCE(max(attempts), 0)"
+					 " FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	attempts = mm_row_int4(0, 1);
+	mm_catalog_query("DELETE FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_query("DELETE FROM mongo_migrate.dead_letter"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_query("UPDATE mongo_migrate.job_table"
+					 " SET restarts = restarts + 1, rejects_told = false"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_end(&scope);
+	return attempts;
 }
 
 MmContract *
