@@ -144,26 +144,28 @@ class Python(Contestant):
 
 
 class MongoFdw(Contestant):
-    """INSERT ... SELECT from a foreign table of mongo_fdw."""
+    """INSERT ... SELECT from a foreign table, where mongo_fdw is installed."""
 
     def __init__(self, bench):
-        super().__init__(bench, "mongo_fdw", "mongo_fdw, INSERT ... SELECT")
+        super().__init__(bench, "mongo_fdw", "mongo_fdw, INSERT ... SELECT, 1 backend")
+
+    # Its types of columns, and how to come from them to ours.
+    FOREIGN = {"jsonb": "json", "uuid": "bytea"}
+    CASTS = {"jsonb": "%s::jsonb", "uuid": "encode(%s, 'hex')::uuid"}
 
     def run(self, shape):
-        names = self.servers.value("""SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-            WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> '_extra'""", shape.target)
-        self.make_foreign_table(shape)
+        pairs = [(column, path, pgtype) for column, path, pgtype in shape.columns if path]
+        names = ", ".join(f'"{column}"' for column, _, _ in pairs)
+        values = ", ".join((self.CASTS.get(pgtype, "%s")) % f'"{path}"' for _, path, pgtype in pairs)
+        self.make_foreign_table(shape, pairs)
         return self.build_key(shape, timed_statement(
-            self.servers, shape, f"INSERT INTO {shape.target} ({names}) SELECT {names} FROM fdw_source"))
+            self.servers, shape, f"INSERT INTO {shape.target} ({names}) SELECT {values} FROM fdw_source"))
 
-    def make_foreign_table(self, shape):
+    def make_foreign_table(self, shape, pairs):
         host, port = re.search(r"//([^:/]+):(\d+)", self.bench.uri).groups()
-        columns = self.servers.value("""SELECT string_agg(format('%%I %%s OPTIONS (column_name %%L)', attname,
-            CASE WHEN attname = '_id' THEN 'name' ELSE format_type(atttypid, atttypmod) END,
-            substring(col_description(attrelid, attnum) from '^MongoDB: \\S+ (.*) \\(')), ', ' ORDER BY attnum)
-            FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> '_extra'""",
-                                     shape.reference)
         database, collection = shape.namespace.split(".")
+        columns = ", ".join(f'"{path}" ' + ("name" if path == "_id" and pgtype == "text" else
+                                            self.FOREIGN.get(pgtype, pgtype)) for _, path, pgtype in pairs)
         for sql in ("CREATE EXTENSION IF NOT EXISTS mongo_fdw", "DROP SERVER IF EXISTS fdw_server CASCADE",
                     f"CREATE SERVER fdw_server FOREIGN DATA WRAPPER mongo_fdw OPTIONS (address '{host}', port '{port}')",
                     "CREATE USER MAPPING FOR CURRENT_USER SERVER fdw_server",
