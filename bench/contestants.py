@@ -266,7 +266,7 @@ class Migrate(Contestant):
                                   self.bench.uri, shape.namespace, target, mapping, self.workers, '{"reject_limit": null}')
 
     def run(self, shape):
-        self.servers.query(f"DROP TABLE {shape.target}")
+        self.servers.query(f"DROP TABLE IF EXISTS {shape.target}")
         watch = Watch(self.servers, r"mongo_migrate job \d+ loader")
         watch.start()
         began = time.time()
