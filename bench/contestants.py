@@ -154,7 +154,7 @@ class MongoFdw(Contestant):
     CASTS = {"jsonb": "%s::jsonb", "uuid": "encode(%s, 'hex')::uuid"}
 
     def run(self, shape):
-        pairs = [(column, path, pgtype) for column, path, pgtype in shape.columns if path]
+        pairs = [(column, path.replace('"', '""'), pgtype) for column, path, pgtype in shape.columns if path]
         names = ", ".join(f'"{column}"' for column, _, _ in pairs)
         values = ", ".join((self.CASTS.get(pgtype, "%s")) % f'"{path}"' for _, path, pgtype in pairs)
         self.make_foreign_table(shape, pairs)

@@ -15,7 +15,7 @@ import psycopg2
 import pymongo
 
 import report
-from contestants import BareLoop, CopyBinary, Drain, Migrate, MongoFdw, Python, Rival
+from contestants import BareLoop, CopyBinary, Drain, Migrate, MongoFdw, Python, Result, Rival, first_line
 from watch import Servers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -95,7 +95,10 @@ class Shape:
         servers.query(f"DROP TABLE IF EXISTS {self.target}")
         servers.query(f"CREATE TABLE {self.target} (LIKE {self.reference})")
         servers.query("CHECKPOINT")
-        result = contestant.run(self)
+        try:
+            result = contestant.run(self)
+        except psycopg2.Error as error:
+            result = Result(failure=first_line(str(error)))
         if contestant.writes and not result.failure:
             result.equal_rows = self.count_equal()
         return result
