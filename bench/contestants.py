@@ -64,7 +64,7 @@ class Result:
 
 def first_line(text):
     lines = text.strip().splitlines()
-    return next((line for line in lines if "ERROR" in line or "rror:" in line), lines[-1] if lines else "failed")[:160]
+    return next((line for line in lines if "ERROR" in line or "rror:" in line), lines[-1] if lines else "failed")[:100]
 
 
 class Contestant:

@@ -129,7 +129,7 @@ def main():
             rows.append(line(collection, workers, result, poller))
             runs.append((workers, result, poller))
             print(f"{collection.documents:,} documents, {workers} workers: {result.rate:,.0f} documents/s", file=sys.stderr)
-    print("\n".join(report.align(rows, 0) + [verdict(runs, workers) for workers in numbers]))
+    print("\n".join(report.align(rows, set()) + [verdict(runs, workers) for workers in numbers]))
 
 
 if __name__ == "__main__":
