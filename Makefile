@@ -29,9 +29,11 @@ fuzz:
 else
 
 EXTENSION = mongo_migrate
-MODULE_big = mongo_migrate
+# What shared_preload_libraries may name, without the driver; and the engine.
+MODULES = mongo_migrate
+MODULE_big = mongo_migrate_engine
 DATA = mongo_migrate--1.0.sql
-OBJS = mongo_migrate.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
+OBJS = src/engine.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 MM_HEADERS = $(wildcard src/*.h src/*/*.h)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -52,7 +54,13 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(MM_HEADERS)
+PRELOAD_OBJS = mongo_migrate.o launcher.o src/source/hosts.o
+EXTRA_CLEAN = launcher.o
+
+$(OBJS) $(PRELOAD_OBJS): $(MM_HEADERS) launcher.h
+
+mongo_migrate$(DLSUFFIX): $(PRELOAD_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # Programs of the demo, the tests and the benchmark; not installed.
 PROGRAMS = scripts/bin/generate scripts/bin/drain scripts/bin/rival

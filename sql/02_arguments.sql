@@ -52,7 +52,9 @@ SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split"
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split": "halves"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"naming": "camel"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"sample_size": -1}')$$);
-SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": 1}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": "high"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": 3000000000}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"notify": true}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"verify": "full"}')$$);
 
 -- other arguments

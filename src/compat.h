@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
@@ -82,6 +83,17 @@ pg_namespace_aclcheck_compat(Oid schema, Oid role, AclMode mode)
 	return object_aclcheck(NamespaceRelationId, schema, role, mode);
 #else
 	return pg_namespace_aclcheck(schema, role, mode);
+#endif
+}
+
+/* CONNECT and others on a database; one function for all since 16. */
+static inline AclResult
+database_aclcheck_compat(Oid database, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(DatabaseRelationId, database, role, mode);
+#else
+	return pg_database_aclcheck(database, role, mode);
 #endif
 }
 

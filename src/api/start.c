@@ -25,6 +25,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/worker.h"
 #include "settings.h"
 
@@ -97,6 +98,7 @@ job_options(const MmOptions *options)
 		.log_min_messages = mm_log_min_messages,
 		.reject_limit = options->reject_limit,
 		.max_attempts = options->max_attempts,
+		.priority = options->priority,
 		.max_docs_per_second = options->max_docs_per_second,
 		.split = options->split,
 		.analyze = options->analyze,
@@ -115,6 +117,20 @@ check_plan(Oid relid, const MmContract *contract)
 	table_close(rel, NoLock);
 }
 
+/* A way of splitting that cannot be had is refused here, not in a worker. */
+static void
+check_split(const MmCall *call, const MmTarget *target)
+{
+	MmSource   *source = call->input.source;
+	MmSplitRequest request = mm_target_split_request(target, call);
+	MmSourceError error = {0};
+
+	if (request.method != MM_SPLIT_AUTO &&
+		!source->ops->check_split(source, call->input.collection,
+								  call->filter, &request, &error))
+		mm_source_raise(&error);
+}
+
 /* Prepares the table, with the row of it. */
 static MmJobTable *
 make_table(MmCall *call)
@@ -123,6 +139,7 @@ make_table(MmCall *call)
 	MmTarget	target = mm_target_find(call, true);
 	const MmCollection *collection = call->input.collection;
 
+	check_split(call, &target);
 	table->table_no = 1;
 	table->database = collection->database;
 	table->collection = collection->name;
@@ -157,9 +174,10 @@ warn_of_shortage(int wanted, int64 bytes)
 
 	mm_worker_count(&used, &loaders);
 	wanted = Min(wanted, 1 + bytes / SMALLEST_CHUNK);
-	/* one slot is for the coordinator that was just registered */
-	have = Min(max_worker_processes - used - 1, mm_max_workers - loaders);
-	have = Max(have, 0);
+	/* One slot is for the coordinator, and one is left to the next job. */
+	have = max_worker_processes - used - 1;
+	have = Max(have - 1, Min(have, 1));
+	have = Max(Min(have, mm_max_workers - loaders), 0);
 	if (have >= wanted)
 		return;
 	ereport(WARNING,
@@ -186,7 +204,7 @@ store_job(const MmCall *call, const MmJobTable *table)
 
 	job_id = mm_job_insert(&job, config->has_password ? config->uri : NULL);
 	mm_job_insert_table(job_id, table);
-	mm_worker_register_coordinator(job_id, job.owner);
+	mm_queue_enter(job_id, job.owner);
 	return job_id;
 }
 

@@ -50,13 +50,20 @@ mm_step_target_name(const MmJobTable *table)
  * ---------------------------------------------------------------------
  */
 
-int64
-mm_step_chunk_bytes(const MmCollection *collection, int workers, int64 limit)
+MmSplitRequest
+mm_step_split_request(const MmCollection *collection, MmSplitMethod method,
+					  int workers, int64 limit, bool fresh)
 {
 	int64		size = collection->bytes /
 		((int64) CHUNKS_PER_WORKER * workers);
 
-	return Min(Max(size, SMALLEST_CHUNK), limit);
+	/* When record ids are lost, the table must be emptied. */
+	return (MmSplitRequest) {
+		.method = method,
+		.chunk_bytes = Min(Max(size, SMALLEST_CHUNK), limit),
+		.not_record = fresh ? NULL :
+		"rows that were there before stay in the table",
+	};
 }
 
 /*
@@ -70,6 +77,7 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 	MmSourceConfig *config;
 	MmSource   *source;
 	MmCollection *collection;
+	MmSplitRequest request;
 	MmSplit    *split;
 
 	mm_worker_tx_begin();
@@ -81,13 +89,50 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 	source = mm_source_mongo.open(config, error);
 	if (source == NULL ||
 		!source->ops->describe(source, table->database, table->collection,
-							   &collection, error) ||
-		!source->ops->split(source, collection, table->filter,
-							job->options.split, mm_step_chunk_bytes(collection, job->workers,
-												job->options.chunk_bytes),
+							   &collection, error))
+		return NULL;
+	request = mm_step_split_request(collection, job->options.split,
+									job->workers, job->options.chunk_bytes,
+									table->fresh);
+	if (request.method == MM_SPLIT_AUTO && table->restarts +
+		(table->split_lost != NULL) >= MM_MAX_RESTARTS)
+		request.not_record = "with record ids the copy had to begin again";
+	if (!source->ops->split(source, collection, table->filter, &request,
 							&split, error))
 		return NULL;
 	return split;
+}
+
+/*
+ * Throws away what was read, with the rows; within a transaction.  Returns
+ * the number of attempts that were made at the chunks.
+ */
+static int
+begin_again(const MmJob *job, MmJobTable *table)
+{
+	mm_sql_run(psprintf("TRUNCATE %s", mm_step_target_name(table)));
+	mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_PLANNING),
+				 psprintf("the copy of %s.%s begins again from empty",
+						  table->database, table->collection),
+				 table->split_lost);
+	return mm_job_begin_again(job->job_id, table->table_no);
+}
+
+static void
+store_split(const MmJob *job, MmJobTable *table, const MmSplit *split)
+{
+	int			attempts = 0;
+
+	mm_worker_tx_begin();
+	if (table->split_lost != NULL)
+	{
+		attempts = begin_again(job, table);
+		table->restarts++;
+	}
+	mm_job_set_split(job->job_id, table->table_no, split, attempts);
+	mm_worker_tx_commit();
+	table->split = split->method;
+	table->split_lost = NULL;
 }
 
 bool
@@ -99,7 +144,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 	MmRetry		retry = {0};
 	MmSplit    *split = NULL;
 
-	if (table->split != MM_SPLIT_AUTO)
+	if (table->split != MM_SPLIT_AUTO && table->split_lost == NULL)
 		return true;
 	while (split == NULL)
 	{
@@ -118,10 +163,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 							mm_worker_failure(&error), stop)))
 			mm_source_raise(&error);
 	}
-	mm_worker_tx_begin();
-	mm_job_set_split(job->job_id, table->table_no, split);
-	mm_worker_tx_commit();
-	table->split = split->method;
+	store_split(job, table, split);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return true;
