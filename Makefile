@@ -6,8 +6,9 @@
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
 #   make bench          documents per second beside the raw drain
+#   make fuzz           damaged documents, with sanitizers
 
-ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check bench fuzz,$(MAKECMDGOALS)),)
 
 # These set up a machine that may have neither PostgreSQL nor pkg-config yet,
 # so that nothing of PGXS is read for them.
@@ -20,14 +21,19 @@ check:
 bench:
 	@bench/run
 
-.PHONY: demo check bench
+fuzz:
+	@scripts/fuzz
+
+.PHONY: demo check bench fuzz
 
 else
 
 EXTENSION = mongo_migrate
-MODULE_big = mongo_migrate
+# What shared_preload_libraries may name, without the driver; and the engine.
+MODULES = mongo_migrate
+MODULE_big = mongo_migrate_engine
 DATA = mongo_migrate--1.0.sql
-OBJS = mongo_migrate.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
+OBJS = src/engine.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 MM_HEADERS = $(wildcard src/*.h src/*/*.h)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -35,7 +41,8 @@ REGRESS_OPTS = --inputdir=. --load-extension=mongo_migrate
 
 MONGOC ?= $(shell pkg-config --exists libmongoc-1.0 && echo libmongoc-1.0 || echo mongoc2)
 PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags $(MONGOC))
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+# libbson 2 calls array functions deprecated that 1.23 has no others for.
+PG_CFLAGS = -Wno-deprecated-declarations -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement \
 	-fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs $(MONGOC))
@@ -47,7 +54,13 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(MM_HEADERS)
+PRELOAD_OBJS = mongo_migrate.o launcher.o src/source/hosts.o
+EXTRA_CLEAN = launcher.o
+
+$(OBJS) $(PRELOAD_OBJS): $(MM_HEADERS) launcher.h
+
+mongo_migrate$(DLSUFFIX): $(PRELOAD_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # Programs of the demo, the tests and the benchmark; not installed.
 PROGRAMS = scripts/bin/generate scripts/bin/drain

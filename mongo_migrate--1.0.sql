@@ -398,6 +398,21 @@ CREATE VIEW mongo_migrate.visible_job AS
    WHERE pg_has_role(j.owner::oid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW mongo_migrate.visible_job IS 'jobs that the current user may see';
 
+-- The processes that see to a job, and those whose job runs, by the locks that they hold (worker.h).
+CREATE VIEW mongo_migrate.coordinator AS
+  SELECT l.objid::bigint AS job_id, l.pid
+    FROM pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 3 AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+     AND l.classid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mongo_migrate');
+COMMENT ON VIEW mongo_migrate.coordinator IS 'coordinators of this database; job_id: its lower 32 bits';
+
+CREATE VIEW mongo_migrate.running_coordinator AS
+  SELECT l.pid
+    FROM pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 6 AND l.granted AND l.database = 0 AND l.classid = 1835887202;
+COMMENT ON VIEW mongo_migrate.running_coordinator IS 'coordinators of the cluster whose job runs';
+
 -- Counters of each table: shared memory while the job runs, else the books.
 CREATE VIEW mongo_migrate.table_stat AS
   SELECT j.job_id, t.table_no, j.state, j.owner, j.own, t.target_schema, t.target_table, t.phase, t.docs_total,
@@ -478,7 +493,7 @@ CREATE VIEW mongo_migrate.value_stat AS
 COMMENT ON VIEW mongo_migrate.value_stat IS 'values of each table, by what became of them';
 
 CREATE VIEW @extschema@.migrate_progress AS
-  SELECT t.job_id, t.target_table::text AS target, t.phase,
+  SELECT t.job_id, t.target_table::text AS target, CASE WHEN t.state = 'queued' THEN 'queued' ELSE t.phase END AS phase,
          @extschema@.migrate_progress_bar(f.fraction, 20) || ' '
            || lpad(to_char(trunc((f.fraction * 1000)::numeric) / 10, 'FM990.0') || '%', 6) AS progress,
          lpad(mongo_migrate.format_count(t.docs_done), 6) || ' / '
@@ -500,10 +515,10 @@ CREATE VIEW @extschema@.migrate_progress AS
                   WHEN t.phase = 'copying' THEN 0 ELSE 0.999 END::double precision AS fraction) f
    WHERE t.state IN ('queued', 'running', 'pausing', 'canceling')
    ORDER BY t.job_id, t.table_no;
-COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now, for people and \watch';
+COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now or are queued, for people and \watch';
 COMMENT ON COLUMN @extschema@.migrate_progress.job_id IS 'job';
 COMMENT ON COLUMN @extschema@.migrate_progress.target IS 'table that is filled';
-COMMENT ON COLUMN @extschema@.migrate_progress.phase IS 'planning, copying, indexing, analyzing or verifying';
+COMMENT ON COLUMN @extschema@.migrate_progress.phase IS 'queued, planning, copying, indexing, analyzing or verifying';
 COMMENT ON COLUMN @extschema@.migrate_progress.progress IS 'bar and percent of the phase; never above 99.9 before the end, as totals are estimates';
 COMMENT ON COLUMN @extschema@.migrate_progress.docs IS 'documents read / estimate of all';
 COMMENT ON COLUMN @extschema@.migrate_progress.rate IS 'documents a second over the last 30 s';
@@ -540,8 +555,16 @@ CREATE VIEW @extschema@.migrate_jobs AS
          t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
          COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, pg_get_userbyid(j.owner::oid) AS owner,
          COALESCE(j.message,
-           CASE WHEN j.state IN ('queued', 'running', 'pausing', 'canceling') AND j.requested_at < clock_timestamp() - interval '10 s'
-                 AND NOT EXISTS (SELECT FROM mongo_migrate.shared_job(j.job_id, COALESCE(j.shared_handle, 0)))
+           CASE WHEN j.state NOT IN ('queued', 'running', 'pausing', 'canceling') THEN NULL
+                WHEN pg_is_in_recovery() THEN 'goes on at the primary server'
+                WHEN j.state = 'queued' AND EXISTS (SELECT FROM mongo_migrate.coordinator)
+                THEN 'waits for its turn: ' || (SELECT count(*) FROM mongo_migrate.running_coordinator) || ' running, '
+                     || (SELECT count(*) FROM mongo_migrate.job q
+                          WHERE q.state = 'queued'
+                            AND (-(q.options ->> 'priority')::bigint, q.job_id) < (-(j.options ->> 'priority')::bigint, j.job_id))
+                     || ' queued before it'
+                WHEN j.requested_at < clock_timestamp() - interval '10 s'
+                     AND NOT EXISTS (SELECT FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
                 THEN 'no coordinator is running: SELECT migrate_resume(' || j.job_id || ')' END) AS message,
          t.split, t.sink
     FROM mongo_migrate.visible_job j
@@ -572,7 +595,7 @@ COMMENT ON COLUMN @extschema@.migrate_jobs.started_at IS 'time its coordinator f
 COMMENT ON COLUMN @extschema@.migrate_jobs.finished_at IS 'time it became final';
 COMMENT ON COLUMN @extschema@.migrate_jobs.duration IS 'from start to end, or to now';
 COMMENT ON COLUMN @extschema@.migrate_jobs.owner IS 'role that started it and whose rights it uses';
-COMMENT ON COLUMN @extschema@.migrate_jobs.message IS 'why it failed, or what it needs';
+COMMENT ON COLUMN @extschema@.migrate_jobs.message IS 'why it failed, what it needs or what it waits for';
 COMMENT ON COLUMN @extschema@.migrate_jobs.split IS 'how the collection is cut into chunks, and why';
 COMMENT ON COLUMN @extschema@.migrate_jobs.sink IS 'how rows are written, and why';
 

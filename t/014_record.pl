@@ -24,13 +24,7 @@ my $dsn = $node->connstr('postgres') . ' user=' . getpwuid($<);
 sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
 
 # An answer, or nothing while the server is down.
-sub ask
-{
-	my ($sql) = @_;
-	my ($out, $err) = ('', '');
-	$node->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	return $out;
-}
+sub ask { my ($sql) = @_; return MongoTest::ask($node, $sql) // ''; }
 
 sub error_of
 {

@@ -36,6 +36,8 @@ typedef struct MmOptions
 	int64		chunk_bytes;
 	MmSplitMethod split;
 	int			max_attempts;
+	int			priority;
+	int			max_docs_per_second;	/* 0: no limit */
 	bool		analyze;
 	bool		verify;
 } MmOptions;
@@ -84,6 +86,8 @@ typedef struct MmCall
 /* Raises what is wrong with source, collection and mapping. */
 extern void mm_call_prepare(MmCall *call);
 
+extern MmCall mm_arg_call(FunctionCallInfo fcinfo);
+extern Jsonb *mm_arg_mapping(FunctionCallInfo fcinfo, int arg);
 extern char *mm_arg_string(FunctionCallInfo fcinfo, int arg);
 extern char *mm_arg_required(FunctionCallInfo fcinfo, int arg,
 							 const char *name);

@@ -41,6 +41,25 @@ mm_arg_required(FunctionCallInfo fcinfo, int arg, const char *name)
 	return mm_arg_string(fcinfo, arg);
 }
 
+/* The arguments that all of them begin with; the rest at rest. */
+MmCall
+mm_arg_call(FunctionCallInfo fcinfo)
+{
+	return (MmCall) {
+		.source = mm_arg_required(fcinfo, 0, "source"),
+		.collection = mm_arg_required(fcinfo, 1, "collection"),
+		.target = mm_arg_string(fcinfo, 2),
+		.if_exists = "error",
+		.on_error = MM_INHERIT,
+	};
+}
+
+Jsonb *
+mm_arg_mapping(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_JSONB_P(arg);
+}
+
 MmOptions
 mm_arg_options(FunctionCallInfo fcinfo, int arg)
 {

@@ -37,7 +37,7 @@ check_not_running(const MmJob *job)
 			 errmsg("cannot replay dead letters of migration job %lld",
 					(long long) job->job_id),
 			 errdetail("It is %s.", mm_state_name(job->state)),
-			 errhint("Wait for it with SELECT migrate_wait(%lld), or stop it with SELECT migrate_pause(%lld).",
+			 errhint("Wait for it with SELECT migrate_wait(%lld), or pause it with SELECT migrate_pause(%lld).",
 					 (long long) job->job_id, (long long) job->job_id)));
 }
 

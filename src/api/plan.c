@@ -178,14 +178,11 @@ Datum
 migrate_plan(PG_FUNCTION_ARGS)
 {
 	PlanOutput	out = {(ReturnSetInfo *) fcinfo->resultinfo};
-	MmCall		call = {.on_error = MM_INHERIT};
+	MmCall		call = mm_arg_call(fcinfo);
 	MmTarget	target;
 
 	InitMaterializedSRF(fcinfo, 0);
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.filter = mm_arg_filter(fcinfo, 4);
 	call.if_exists = mm_arg_if_exists(fcinfo, 5);
 	call.workers = mm_arg_workers(fcinfo, 6);
@@ -225,16 +222,13 @@ Datum
 migrate_ddl(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MmCall		call = {.on_error = MM_INHERIT, .if_exists = "error"};
+	MmCall		call = mm_arg_call(fcinfo);
 	MmTarget	target;
 	ListCell   *lc;
 	char	   *key;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.options = mm_arg_options(fcinfo, 4);
 	mm_call_prepare(&call);
 	target = name_target(&call);
@@ -251,11 +245,8 @@ migrate_ddl(PG_FUNCTION_ARGS)
 Datum
 migrate_infer_mapping(PG_FUNCTION_ARGS)
 {
-	MmCall		call = {.on_error = MM_INHERIT, .if_exists = "error"};
+	MmCall		call = mm_arg_call(fcinfo);
 
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
 	call.options = mm_arg_options(fcinfo, 3);
 	mm_call_prepare(&call);
 	(void) name_target(&call);

@@ -25,6 +25,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/worker.h"
 #include "settings.h"
 
@@ -36,12 +37,9 @@ MM_FUNCTION(migrate_start);
 static MmCall
 parse_args(FunctionCallInfo fcinfo)
 {
-	MmCall		call = {0};
+	MmCall		call = mm_arg_call(fcinfo);
 
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.filter = mm_arg_filter(fcinfo, 4);
 	call.if_exists = mm_arg_if_exists(fcinfo, 5);
 	call.on_error = mm_arg_on_error(fcinfo, 6);
@@ -100,6 +98,8 @@ job_options(const MmOptions *options)
 		.log_min_messages = mm_log_min_messages,
 		.reject_limit = options->reject_limit,
 		.max_attempts = options->max_attempts,
+		.priority = options->priority,
+		.max_docs_per_second = options->max_docs_per_second,
 		.split = options->split,
 		.analyze = options->analyze,
 		.verify = options->verify,
@@ -174,9 +174,10 @@ warn_of_shortage(int wanted, int64 bytes)
 
 	mm_worker_count(&used, &loaders);
 	wanted = Min(wanted, 1 + bytes / SMALLEST_CHUNK);
-	/* one slot is for the coordinator that was just registered */
-	have = Min(max_worker_processes - used - 1, mm_max_workers - loaders);
-	have = Max(have, 0);
+	/* One slot is for the coordinator, and one is left to the next job. */
+	have = max_worker_processes - used - 1;
+	have = Max(have - 1, Min(have, 1));
+	have = Max(Min(have, mm_max_workers - loaders), 0);
 	if (have >= wanted)
 		return;
 	ereport(WARNING,
@@ -203,7 +204,7 @@ store_job(const MmCall *call, const MmJobTable *table)
 
 	job_id = mm_job_insert(&job, config->has_password ? config->uri : NULL);
 	mm_job_insert_table(job_id, table);
-	mm_worker_register_coordinator(job_id, job.owner);
+	mm_queue_enter(job_id, job.owner);
 	return job_id;
 }
 

@@ -21,12 +21,14 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_enum.h"
 #include "common/shortest_dec.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/resowner.h"
@@ -299,6 +301,20 @@ is_number_alone(const char *text)
 		strspn(text, "0123456789. ") == strlen(text);
 }
 
+/*
+ * A name behind a date is that of a time zone for the decoder, which raises
+ * when there is none (before 16).
+ */
+static bool
+has_unknown_zone(char **fields, const int *types, int n)
+{
+	for (int i = 1; i < n; i++)
+		if (types[i] == DTK_DATE && isalpha((unsigned char) fields[i][0]) &&
+			pg_tzset(fields[i]) == NULL)
+			return true;
+	return false;
+}
+
 /* More digits of a second than a timestamp keeps? */
 static bool
 is_too_fine(const char *text)
@@ -334,6 +350,7 @@ mm_input_timestamptz(const char *text, TimestampTz *result)
 	if (is_number_alone(text) ||
 		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
 					  &n) != 0 || is_relative(fields, n) ||
+		has_unknown_zone(fields, types, n) ||
 		DecodeDateTime_compat(fields, types, n, &type, &tm, &fsec,
 							  &zone) != 0)
 		return MM_FIT_TYPE;

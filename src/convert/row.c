@@ -103,8 +103,8 @@ begin_entry(MmPlan *plan, const MmNode *where, MmEntry *entry,
 {
 	if (unlikely(entry->serial == plan->serial))
 	{
-		mm_plan_conflict(plan, mm_reject_path(where, value), entry->column,
-						 mm_walk_type_name(value->type), "duplicate");
+		mm_plan_note(plan, mm_reject_path(where, value), entry->column,
+					 mm_walk_type_name(value->type), "duplicate");
 		forget_entry(plan, entry);
 	}
 	else
@@ -129,10 +129,10 @@ note_outcome(MmPlan *plan, MmColumn *column, const MmValue *value,
 	const char *type = mm_walk_type_name(value->type);
 
 	if (outcome->duplicates > 0)
-		mm_plan_conflict(plan, path, column, type, "duplicate");
+		mm_plan_note(plan, path, column, type, "duplicate");
 	if (!outcome->altered)
 		return MM_FATE_EXACT;
-	mm_plan_conflict(plan, path, column, type, "altered");
+	mm_plan_note(plan, path, column, type, "altered");
 	return MM_FATE_ALTERED;
 }
 

@@ -52,6 +52,15 @@ typedef struct MmCatalogScope
 	MemoryContext caller;
 } MmCatalogScope;
 
+/*
+ * For workers: everything here raises "does not exist" once the extension is
+ * another one than this, also when it was created again meanwhile.
+ */
+extern void mm_catalog_expect(Oid extension);
+/* Is it there?  Needs a transaction only. */
+extern bool mm_catalog_exists(void);
+/* Its OID, which is the class of our advisory locks; raises 42704. */
+extern Oid	mm_catalog_extension(void);
 extern void mm_catalog_begin(MmCatalogScope *scope);
 extern void mm_catalog_end(MmCatalogScope *scope);
 extern uint64 mm_catalog_query(const char *sql, const MmArgs *args);
@@ -110,6 +119,7 @@ extern void mm_job_set_state(int64 job_id, MmJobState state,
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
 extern void mm_job_set_drop_target(int64 job_id);
 extern void mm_job_forget(int64 job_id);
+extern void mm_job_expire(int seconds);
 extern void mm_job_alter(const MmJob *job);
 extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 /* Leaves the phase a table is in (phase < 0: only stops its clock). */
@@ -155,6 +165,10 @@ extern int64 mm_job_of_relation(Oid relid);
  * name until the end of the transaction; it need not exist.
  */
 extern void mm_job_lock_target(Oid schema, const char *table);
+/* List of the jobs that have begun and not ended, as int64 *. */
+extern List *mm_job_list_begun(void);
+/* The queued job whose turn is next; false: none is queued. */
+extern bool mm_job_next_queued(int64 *job_id, Oid *owner);
 /* Process id of the coordinator that holds the job's lock, or 0. */
 extern int	mm_job_coordinator_pid(int64 job_id);
 

@@ -35,18 +35,19 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/shared.h"
 #include "job/steps.h"
 #include "job/worker.h"
@@ -55,6 +56,7 @@
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+#define RIGHTS_MS 2000
 /* Documents read before their share of rejects means anything. */
 #define REJECTS_WORTH_TELLING 1000
 
@@ -71,6 +73,8 @@ typedef struct Coordinator
 	MmRate		rate;
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* of loaders, after one that failed */
+	TimestampTz starved_since;	/* when there was a loader last */
+	TimestampTz rights_checked;
 	bool		told_shortage;
 	bool		told_rejects;
 } Coordinator;
@@ -84,7 +88,9 @@ typedef struct Poll
 	MmCounters	books;
 	int			open;			/* chunks pending or running */
 	int			failed;
+	int			loaders;		/* in the cluster */
 	int			allowed;		/* further loaders by max_workers */
+	int			free_slots;		/* of max_worker_processes */
 } Poll;
 
 /* One per process; static for callbacks without an argument. */
@@ -109,7 +115,8 @@ static void
 reset_orphans(Coordinator *c, int chunk_no)
 {
 	mm_worker_tx_begin();
-	mm_chunk_reset_orphans(c->job->job_id, chunk_no, true);
+	if (mm_catalog_exists())
+		mm_chunk_reset_orphans(c->job->job_id, chunk_no, true);
 	mm_worker_tx_commit();
 }
 
@@ -204,13 +211,40 @@ tell_shortage(Coordinator *c, int have)
 	mm_worker_tx_commit();
 }
 
+/*
+ * Waiting for a slot that never comes is a hang: without a single loader of
+ * any job for max_retry_time, the slots belong to others for good.
+ */
+static void
+check_starved(Coordinator *c, const Poll *poll, int have)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (have > 0 || poll->loaders > 0 || c->starved_since == 0)
+		c->starved_since = now;
+	else if (TimestampDifferenceExceeds(c->starved_since, now,
+										c->job->options.max_retry_time_ms))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a background worker"),
+				 errdetail("All %d slots of max_worker_processes are in use.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes, then SELECT migrate_retry(%lld).",
+						 (long long) c->job->job_id)));
+}
+
+/*
+ * All loaders but the first leave a worker slot free, so that another job
+ * can be started, if only to wait in the queue.
+ */
 static void
 start_loaders(Coordinator *c, const Poll *poll)
 {
 	int			have = count_loaders(c);
 	int			want = Min(c->job->workers, poll->open);
 	int			slots = Min(c->job->workers, c->shared->nloaders);
-	int			allowed = poll->allowed;
+	int			allowed = Min(poll->allowed,
+							  Max(poll->free_slots - 1, have == 0));
 
 	if (have >= want || GetCurrentTimestamp() < c->next_start)
 		return;
@@ -232,6 +266,7 @@ start_loaders(Coordinator *c, const Poll *poll)
 			break;
 		have++;
 	}
+	check_starved(c, poll, have);
 	if (have < want)
 		tell_shortage(c, have);
 }
@@ -241,13 +276,20 @@ start_loaders(Coordinator *c, const Poll *poll)
  * ---------------------------------------------------------------------
  */
 
+/* NULL when job or extension are gone: then there is nothing left to do. */
+static MmJob *
+load_job(const Coordinator *c, bool lock)
+{
+	return mm_catalog_exists() ? mm_job_load(c->args.job_id, lock) : NULL;
+}
+
 static MmJobState
 read_state(Coordinator *c)
 {
 	MmJob	   *job;
 
 	mm_worker_tx_begin();
-	job = mm_job_load(c->args.job_id, false);
+	job = load_job(c, false);
 	mm_worker_tx_commit();
 	return job == NULL ? MM_JOB_CANCELED : job->state;
 }
@@ -262,25 +304,25 @@ stop_wanted(void)
 static void
 poll_job(Coordinator *c, Poll *poll)
 {
-	int			used,
-				loaders;
-	MmJob	   *job;
+	int			used;
 
 	MemoryContextReset(c->poll_context);
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	memset(poll, 0, sizeof(*poll));
+	poll->state = MM_JOB_CANCELED;
+	mm_worker_reload();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->poll_context);
-	job = mm_job_load(c->args.job_id, false);
-	poll->job = job;
-	poll->state = job == NULL ? MM_JOB_CANCELED : job->state;
-	mm_chunk_totals(c->args.job_id, &poll->books, &poll->open, &poll->failed);
-	poll->split_lost = mm_job_split_lost(c->args.job_id);
-	mm_worker_count(&used, &loaders);
-	poll->allowed = mm_max_workers - loaders;
+	poll->job = load_job(c, false);
+	if (poll->job != NULL)
+	{
+		poll->state = poll->job->state;
+		mm_chunk_totals(c->args.job_id, &poll->books, &poll->open,
+						&poll->failed);
+		poll->split_lost = mm_job_split_lost(c->args.job_id);
+		mm_worker_count(&used, &poll->loaders);
+		poll->allowed = mm_max_workers - poll->loaders;
+		poll->free_slots = max_worker_processes - used;
+	}
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 }
@@ -328,6 +370,37 @@ raise_chunk_failure(Coordinator *c)
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 	mm_worker_raise(&failure);
+}
+
+/*
+ * Loaders look at rights once in a checkpoint, and connections are kept: a
+ * role that is dropped or loses its rights is noticed here.
+ */
+static void
+check_rights(Coordinator *c, const MmJobTable *table)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Oid			owner = c->job->owner;
+	char	   *trouble;
+
+	if (!TimestampDifferenceExceeds(c->rights_checked, now, RIGHTS_MS))
+		return;
+	c->rights_checked = now;
+	mm_worker_tx_begin();
+	trouble = mm_worker_owner_trouble(owner);
+	if (trouble != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("migration job %lld cannot run as its owner",
+						(long long) c->job->job_id),
+				 errdetail_internal("%s", trouble)));
+	mm_source_check_rights(c->job->source, owner);
+	if (get_rel_name(table->relid) != NULL &&
+		pg_class_aclcheck(table->relid, owner, ACL_INSERT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   get_rel_name(table->relid));
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 }
 
 /* Message 19. */
@@ -398,6 +471,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		CHECK_FOR_INTERRUPTS();
 		reap_loaders(c);
 		poll_job(c, &poll);
+		mm_queue_poll();
 		obey_changes(c, poll.job);
 		publish_rate(c);
 		if (poll.state != MM_JOB_RUNNING)
@@ -414,6 +488,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		}
 		warn_of_rejects(c, table, &poll);
 		check_reject_limit(c, &poll);
+		check_rights(c, table);
 		if (poll.open == 0)
 			break;
 		start_loaders(c, &poll);
@@ -548,7 +623,7 @@ begin_running(Coordinator *c, bool crashed)
 
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
-	c->job = mm_job_load(c->args.job_id, true);
+	c->job = load_job(c, true);
 	run = c->job != NULL && (c->job->state == MM_JOB_QUEUED ||
 							 c->job->state == MM_JOB_RUNNING);
 	if (run)
@@ -584,7 +659,7 @@ finish(Coordinator *c, bool completed)
 	bool		finished = true;
 
 	mm_worker_tx_begin();
-	job = mm_job_load(c->args.job_id, true);
+	job = load_job(c, true);
 	if (job == NULL || mm_state_is_final(job->state))
 		;						/* forgotten, or ended by a session */
 	else if (job->state == MM_JOB_CANCELING)
@@ -602,6 +677,8 @@ finish(Coordinator *c, bool completed)
 		mm_job_set_state(job->job_id, MM_JOB_PAUSED, NULL);
 	else
 		finished = false;
+	if (job != NULL && finished)
+		mm_worker_unlock_job(job->job_id);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 	return finished;
@@ -616,11 +693,15 @@ run_job(Coordinator *c, bool crashed)
 	{
 		ListCell   *lc;
 
+		if (!mm_queue_wait(c->args.job_id))
+			return;
+		MemoryContextSwitchTo(c->context);
 		if (!begin_running(c, crashed))
 		{
 			(void) finish(c, false);
 			return;
 		}
+		mm_queue_came();
 		crashed = false;
 		completed = true;
 		foreach(lc, c->tables)
@@ -637,8 +718,7 @@ record_failure(Coordinator *c, const MmFailure *failure)
 	MmJob	   *job;
 
 	mm_worker_tx_begin();
-	job = OidIsValid(get_extension_oid("mongo_migrate", true)) ?
-		mm_job_load(c->args.job_id, true) : NULL;
+	job = load_job(c, true);
 	if (job != NULL && !mm_state_is_final(job->state))
 	{
 		mm_job_event(job->job_id, "error", NULL, failure->message,
@@ -649,6 +729,7 @@ record_failure(Coordinator *c, const MmFailure *failure)
 			mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
 		else
 			mm_job_set_state(job->job_id, MM_JOB_FAILED, failure);
+		mm_worker_unlock_job(job->job_id);
 	}
 	mm_worker_tx_commit();
 }
@@ -672,38 +753,29 @@ wait_for_caller(const MmWorkerArgs *args)
 	mm_worker_tx_commit();
 }
 
+/* Housekeeping, which needs no process of its own. */
+static void
+expire_jobs(void)
+{
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		mm_job_expire(mm_job_retention);
+	mm_worker_tx_commit();
+}
+
 /*
  * Takes the job's lock.  False: another coordinator has it, or the extension
- * is gone.  The holder of a job that is queued is not the one to run it: it
- * is our predecessor, which has written paused or failed and is about to end.
+ * is gone.
  */
 static bool
 take_lock(int64 job_id)
 {
-	for (;;)
-	{
-		bool		exists,
-					ours = false,
-					wait = false;
-		MmJob	   *job;
+	bool		ours;
 
-		mm_worker_tx_begin();
-		exists = OidIsValid(get_extension_oid("mongo_migrate", true));
-		if (exists)
-			ours = mm_worker_lock_job(job_id);
-		if (exists && !ours)
-		{
-			job = mm_job_load(job_id, false);
-			wait = job != NULL && job->state == MM_JOB_QUEUED;
-		}
-		mm_worker_tx_commit();
-		if (!wait)
-			return ours;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_JOB);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	mm_worker_tx_begin();
+	ours = mm_catalog_exists() && mm_worker_lock_job(job_id);
+	mm_worker_tx_commit();
+	return ours;
 }
 
 /* Is the key of the table nothing but _id, which is unique in the source? */
@@ -812,9 +884,12 @@ mm_coordinator_main(Datum arg)
 											"mongo_migrate poll",
 											ALLOCSET_DEFAULT_SIZES);
 	wait_for_caller(&c->args);
-	if (!take_lock(c->args.job_id))
-		proc_exit(0);
-	while (!run_guarded(c, crashed))
-		crashed = false;
+	expire_jobs();
+	if (take_lock(c->args.job_id))
+	{
+		while (!run_guarded(c, crashed))
+			crashed = false;
+	}
+	mm_queue_leave();
 	proc_exit(0);
 }

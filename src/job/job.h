@@ -98,6 +98,7 @@ typedef struct MmJobOptions
 	int64		reject_limit;	/* -1: none */
 	int			max_docs_per_second;	/* all loaders together; 0: no limit */
 	int			max_attempts;
+	int			priority;		/* in the queue, the highest first */
 	MmSplitMethod split;
 	bool		analyze;
 	bool		verify;

@@ -93,6 +93,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	options->reject_limit = mm_row_int8(0, column++);
 	options->max_docs_per_second = mm_row_int4(0, column++);
 	options->max_attempts = mm_row_int4(0, column++);
+	options->priority = mm_row_int4(0, column++);
 	options->analyze = mm_row_bool(0, column++);
 	options->verify = mm_row_bool(0, column++);
 	options->tablespace = mm_row_text(scope, 0, column++);
@@ -116,6 +117,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	" (options->>'reject_limit')::bigint," \
 	" (options->>'max_docs_per_second')::integer," \
 	" (options->>'max_attempts')::integer," \
+	" (options->>'priority')::integer," \
 	" (options->>'analyze')::boolean," \
 	" (options->>'verify')::boolean," \
 	" options->>'tablespace'," \
@@ -286,6 +288,7 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 	mm_arg_text(&args, options->tablespace);
 	mm_arg_text(&args, mm_split_method_name(options->split));
 	mm_arg_int4(&args, options->max_docs_per_second);
+	mm_arg_int4(&args, options->priority);
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("INSERT INTO mongo_migrate.job"
@@ -298,7 +301,8 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 					 "'maintenance_work_mem', $12, 'log_min_messages', $13,"
 					 "'reject_limit', $14, 'max_attempts', $15,"
 					 "'analyze', $16, 'verify', $17, 'tablespace', $18,"
-					 "'split', $19, 'max_docs_per_second', $20))"
+					 "'split', $19, 'max_docs_per_second', $20,"
+					 "'priority', $21))"
 					 " RETURNING job_id", &args);
 	job_id = mm_row_int8(0, 1);
 	if (secret_uri != NULL)
@@ -416,6 +420,30 @@ mm_job_forget(int64 job_id)
 	mm_arg_int8(&args, job_id);
 	mm_catalog_execute("DELETE FROM mongo_migrate.job WHERE job_id = $1",
 					   &args);
+}
+
+/*
+ * Final jobs that ended longer ago than this leave the history, except those
+ * with dead letters that wait for a decision: these are documents that are
+ * nowhere else.
+ */
+void
+mm_job_expire(int seconds)
+{
+	MmArgs		args = {0};
+
+	if (seconds < 0)
+		return;
+	mm_arg_int4(&args, seconds);
+	mm_catalog_execute("DELETE FROM mongo_migrate.job WHERE job_id IN ("
+					   "SELECT j.job_id FROM mongo_migrate.job j"
+					   " WHERE j.state IN ('completed', 'failed', 'canceled')"
+					   " AND j.finished_at < clock_timestamp()"
+					   " - make_interval(secs => $1)"
+					   " AND NOT EXISTS (SELECT"
+					   " FROM mongo_migrate.dead_letter d"
+					   " WHERE d.job_id = j.job_id AND d.status = 'pending')"
+					   " FOR UPDATE OF j SKIP LOCKED)", &args);
 }
 
 /* Writes what migrate_alter() may change; the caller holds the row's lock. */
@@ -695,9 +723,54 @@ mm_job_lock_target(Oid schema, const char *table)
 								  strlen(table));
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, schema, hash,
-						 MM_LOCK_TARGET_KIND);
+						 MM_LOCK_TARGET);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	AcceptInvalidationMessages();
+}
+
+List *
+mm_job_list_begun(void)
+{
+	MmCatalogScope scope;
+	List	   *jobs = NIL;
+	uint64		rows;
+
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query("SELECT job_id FROM mongo_migrate.job"
+							" WHERE state IN"
+							" ('running', 'pausing', 'canceling')"
+							" ORDER BY job_id", NULL);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(scope.caller);
+		int64	   *job_id = palloc(sizeof(int64));
+
+		*job_id = mm_row_int8(i, 1);
+		jobs = lappend(jobs, job_id);
+		MemoryContextSwitchTo(old);
+	}
+	mm_catalog_end(&scope);
+	return jobs;
+}
+
+bool
+mm_job_next_queued(int64 *job_id, Oid *owner)
+{
+	MmCatalogScope scope;
+	bool		found;
+
+	mm_catalog_begin(&scope);
+	found = mm_catalog_query("SELECT job_id, owner::oid"
+							 " FROM mongo_migrate.job WHERE state = 'queued'"
+							 " ORDER BY (options->>'priority')::integer DESC"
+							 " NULLS LAST, job_id LIMIT 1", NULL) == 1;
+	if (found)
+	{
+		*job_id = mm_row_int8(0, 1);
+		*owner = mm_row_oid(0, 2);
+	}
+	mm_catalog_end(&scope);
+	return found;
 }
 
 int
@@ -708,7 +781,7 @@ mm_job_coordinator_pid(int64 job_id)
 	int			pid = 0;
 
 	mm_arg_oid(&args, MyDatabaseId);
-	mm_arg_oid(&args, MM_LOCK_CLASS);
+	mm_arg_oid(&args, mm_catalog_extension());
 	mm_arg_oid(&args, (Oid) job_id);
 	mm_catalog_begin(&scope);
 	if (mm_catalog_query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"

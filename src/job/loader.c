@@ -136,6 +136,7 @@ connect_source(Loader *l, MmSourceError *error)
 	MemoryContext old = MemoryContextSwitchTo(l->source_context);
 	MmSourceConfig *config;
 
+	mm_worker_reload();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->source_context);
 	config = mm_worker_source_config(l->job);

@@ -46,7 +46,7 @@ copy_text(const char *text)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* In careful mode a document may be rejected more than once, for one reason. */
+/* In careful mode a document may be rejected twice, for the same reason. */
 static void
 reject_again(void *arg, void *item, const uint8 *doc, uint32 len,
 			 const MmReject *why)
@@ -111,7 +111,7 @@ find_field(const MmContract *contract, const char *path)
 
 /* The books of the chunk go by the fields of the job's contract. */
 static const MmTally *
-translate(const Replay *r, const MmTally *tally)
+translate_tally(const Replay *r, const MmTally *tally)
 {
 	MmTally    *result;
 	int			i = MM_TALLY_UNKNOWN + 1;
@@ -165,7 +165,7 @@ replay_chunk(Replay *r, List *letters, int first, int end)
 	mm_batch_end(batch);
 	settle(r);
 	mm_chunk_replay(r->job->job_id, &r->chunk, &r->books,
-					translate(r, mm_batch_tally(batch)));
+					translate_tally(r, mm_batch_tally(batch)));
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->chunk_context);
 }

@@ -385,7 +385,7 @@ make_source(const MmSourceConfig *config)
 	source->auth_mechanism = copy_string(config->auth_mechanism);
 	source->coarse_errors = config->coarse_errors;
 	source->wire.connect_timeout_ms = config->connect_timeout_ms;
-	source->wire.allow_link_local = config->allow_link_local;
+	source->wire.allowed_hosts = copy_string(config->allowed_hosts);
 	source->reply = mm_mongo_bson_alloc();
 	dlist_init(&source->cursors);
 	source->callback.func = release_callback;

@@ -22,6 +22,7 @@
 
 #include <mongoc/mongoc.h>
 
+#include "compat.h"
 #include "lib/ilist.h"
 #include "source/source.h"
 
@@ -35,7 +36,7 @@ typedef enum MmWireFailure
 	MM_WIRE_CLOSED,				/* before the server said anything */
 	MM_WIRE_NO_TLS,				/* we speak TLS, the server does not */
 	MM_WIRE_TLS,
-	MM_WIRE_LINK_LOCAL,
+	MM_WIRE_FORBIDDEN,			/* by a rule of ours for plain roles */
 	MM_WIRE_OTHER
 } MmWireFailure;
 
@@ -55,7 +56,7 @@ typedef enum MmWireLeave
 typedef struct MmWire
 {
 	int			connect_timeout_ms;
-	bool		allow_link_local;
+	const char *allowed_hosts;	/* NULL: any host, for superusers */
 	bool		use_tls;
 	mongoc_ssl_opt_t tls;		/* points into the source's mongoc_uri_t */
 

@@ -27,6 +27,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "nodes/pg_list.h"
 
 typedef struct MmSource MmSource;
@@ -62,7 +63,10 @@ typedef struct MmSourceConfig
 	char	   *auth_source;	/* for messages, or NULL */
 	char	   *auth_mechanism; /* for messages, or NULL */
 	bool		coarse_errors;	/* reachability details only to the log */
-	bool		allow_link_local;	/* 169.254.0.0/16 and fe80::/10, too */
+	char	   *allowed_hosts;	/* NULL: any host, for superusers; else the
+								 * setting, where empty means any but
+								 * link-local addresses and sockets in the
+								 * file system */
 	int			connect_timeout_ms;
 	int			socket_timeout_ms;
 	char	   *application_name;
@@ -248,6 +252,11 @@ extern const MmSourceOps mm_source_mongo;
  * interface.  Result in the current context.  Needs a transaction.
  */
 extern MmSourceConfig *mm_source_resolve(const char *source, Oid userid);
+/*
+ * Raises messages 2, 11 and 16, or 42501 for a bare string, unless the user
+ * may use the source; nothing else is looked at.
+ */
+extern void mm_source_check_rights(const char *source, Oid userid);
 extern void mm_source_check_server_options(List *options);
 extern void mm_source_check_mapping_options(List *options);
 

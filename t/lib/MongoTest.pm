@@ -20,7 +20,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(wait_for);
+our @EXPORT_OK = qw(ask wait_for);
 
 my $root = $ENV{MM_ROOT} or die "MM_ROOT is not set: run make check";
 
@@ -193,6 +193,19 @@ sub stop_tool
 	$tool->{run}->finish or die "tool: $tool->{err}";
 	chomp $tool->{out};
 	return $tool->{out};
+}
+
+# The result of a query, or undef while the server recovers from a crash.  The
+# query is an argument: psql would not read it from a pipe, and the write fail.
+sub ask
+{
+	my ($node, $sql, $database) = @_;
+	my ($out, $err);
+	my $ok = IPC::Run::run(['psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'), '-c', $sql],
+		'<', '/dev/null', '>', \$out, '2>', \$err);
+	return unless $ok;
+	chomp $out;
+	return $out;
 }
 
 # Polls a condition ten times a second; false after the time in seconds.
