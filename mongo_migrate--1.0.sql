@@ -55,7 +55,8 @@ CREATE TABLE mongo_migrate.job_table (
   database      text NOT NULL,
   collection    text NOT NULL,
   filter        json,
-  relid         oid NOT NULL,         -- no regclass: a dump and pg_upgrade do not keep it
+  relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
+  origin        text NOT NULL,        -- cluster and database in which relid means something
   target_schema name NOT NULL,
   target_table  name NOT NULL,
   if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),
