@@ -191,11 +191,13 @@ mm_mongo_member_choose(MmMongoSource *source, const MmCollection *collection,
 	source->pinned = server_id;
 	if (!ask_hello(source, &hello, error) ||
 		(hello.is_member && !settle(source, &hello, error)))
-		return false;
+	{
+		/* 4.4.0 and 4.4.1 do not know it. */
+		member->refusal = "the server does not answer hello";
+		return !error->transient && !source->broken;
+	}
 	member->refusal = hello_refusal(&hello);
-	if (member->refusal)
-		source->pinned = 0;
-	else
+	if (member->refusal == NULL)
 		member->pin = make_pin(collection, member->host, hello.process);
 	return true;
 }

@@ -12,12 +12,16 @@
  * each reply ends with the record id of its last document.  A reply that ends
  * at or before the upper bound belongs to the chunk as a whole.  Documents do
  * not tell their record ids, so that there is a position behind the last of a
- * reply only.  No reply is asked for that has more documents than record ids
- * are left.
+ * reply only.
+ *
+ * No reply is asked for that has more documents than record ids are left.
+ * Where there are gaps, that may still be beyond the bound; so the documents
+ * left are guessed from those seen, and a bit fewer are asked for.
  *
  * The exact way.  With showRecordId each document brings its record id, which
  * costs the server more.  It is gone
  *
+ * - when only a few documents seem to be left;
  * - when a reply goes beyond the upper bound: that reply is thrown away, and
  *	 the chunk ends the exact way.  (The _id of the bound would tell where,
  *	 too, unless its document was deleted meanwhile, or even inserted again
@@ -48,6 +52,9 @@
 /* Records before a deleted one that are tried one by one, then in leaps. */
 #define TRY_EACH	16
 
+/* Documents before the bound that are not worth a guess. */
+#define FEW_DOCUMENTS	200
+
 #define OPEN_BOUND	PG_INT64_MAX
 
 struct MmMongoRecords
@@ -57,8 +64,10 @@ struct MmMongoRecords
 	MmCollection *collection;
 	const bytea *pin;
 	int64		upper;			/* the last record of the chunk */
+	int64		start;			/* "after" when the stream was opened */
 	int64		after;			/* up to here everything was given out */
 	int64		reply_end;		/* fast: the last record of the reply */
+	int64		documents;		/* between start and after */
 	MmMongoCursor *cursor;		/* NULL: to be opened behind "after" */
 	uint32		average_bytes;
 	bool		exact;			/* documents bring their record ids */
@@ -141,11 +150,38 @@ mm_mongo_record_query(const MmCollection *collection, int64 after,
 	return command;
 }
 
-/* Documents that can be between "after" and the upper bound; 0: no limit. */
+/* Documents that seem to be left; as many as record ids if without gaps. */
 static int64
-count_left(const MmMongoRecords *records, int64 after)
+guess_left(const MmMongoRecords *records)
 {
-	return records->upper == OPEN_BOUND ? 0 : records->upper - after;
+	int64		left = records->upper - records->after;
+	int64		seen = records->after - records->start;
+
+	if (records->upper == OPEN_BOUND || seen <= 0 ||
+		records->documents >= seen)
+		return left;
+	return (int64) ((double) left * records->documents / seen);
+}
+
+/* With so few, documents bring their record ids, to end with the right one. */
+static bool
+is_near_end(const MmMongoRecords *records)
+{
+	return guess_left(records) < Min(FEW_DOCUMENTS,
+									 records->upper - records->after);
+}
+
+/* How many to ask for in a reply from "after" on. */
+static int64
+count_wanted(const MmMongoRecords *records)
+{
+	int64		left = records->upper - records->after;
+	int64		guess = guess_left(records);
+
+	if (guess == left)
+		return left;
+	return records->exact ? Min(left, guess + FEW_DOCUMENTS) :
+		Max(guess - guess / 8, 1);
 }
 
 /* Starts behind a record; *deleted if it is not there. */
@@ -156,12 +192,10 @@ open_behind(MmMongoRecords *records, int64 after, bool *deleted,
 	MmMongoSource *source = records->source;
 	MmCollection *collection = records->collection;
 	int64		size = mm_mongo_cursor_batch_size(records->average_bytes);
-	int64		left = count_left(records, after);
 	bson_t	   *query;
 
 	*deleted = false;
-	if (left > 0)
-		size = Min(size, left);
+	size = Min(size, count_wanted(records) + records->after - after);
 	query = mm_mongo_record_query(collection, after, records->exact,
 								  (int32) size);
 	records->cursor = mm_mongo_cursor_open(source,
@@ -278,7 +312,8 @@ mm_mongo_record_open(MmMongoSource *source, const MmCollection *collection,
 	*records->collection = *collection;
 	records->pin = pin;
 	records->upper = read_record(bounds->upper, OPEN_BOUND);
-	records->after = read_record(position ? position : bounds->lower, 0);
+	records->start = read_record(position ? position : bounds->lower, 0);
+	records->after = records->start;
 	records->average_bytes = collection->average_bytes > 0 ?
 		collection->average_bytes : 4096;
 	records->ended = records->after >= records->upper;
@@ -306,6 +341,7 @@ take_exactly(MmMongoRecords *records, const uint8 **doc, uint32 *len,
 	if (record <= records->after || records->ended)
 		return false;
 	records->after = record;
+	records->documents++;
 	records->brought = true;
 	resetStringInfo(copy);
 	appendBinaryStringInfo(copy, (const char *) *doc,
@@ -346,18 +382,32 @@ next_exactly(MmMongoRecords *records, const uint8 **doc, uint32 *len,
 static MmNext
 fetch(MmMongoRecords *records, MmSourceError *error)
 {
-	if (records->exact && records->brought && !records->crossed &&
-		records->cursor && records->cursor->id != 0)
+	MmMongoCursor *cursor = records->cursor;
+
+	/* Another way from here on?  Not while a cursor skips or has ended. */
+	if (cursor && cursor->id != 0 && !records->crossed &&
+		(!records->exact || records->brought) &&
+		records->exact != is_near_end(records))
 	{
 		close_cursor(records);
-		records->exact = false;
+		records->exact = !records->exact;
 	}
 	if (records->cursor == NULL && !open_cursor(records, error))
 		return MM_NEXT_ERROR;
 	/* While it skips, it is somewhere before "after". */
 	records->cursor->limit = records->exact && !records->brought ? 0 :
-		count_left(records, records->after);
+		count_wanted(records);
 	return mm_mongo_cursor_fetch(records->cursor, error);
+}
+
+/* Fast: the reply is given out, if there was one. */
+static void
+finish_reply(MmMongoRecords *records)
+{
+	if (records->exact || records->reply_end <= records->after)
+		return;
+	records->after = records->reply_end;
+	records->documents += records->cursor->batch_documents;
 }
 
 /* The state between two replies. */
@@ -367,8 +417,7 @@ next_reply(MmMongoRecords *records, MmSourceError *error)
 	MemoryContext old = MemoryContextSwitchTo(records->context);
 	MmNext		next = MM_NEXT_DOCUMENT;
 
-	if (!records->exact && records->reply_end > records->after)
-		records->after = records->reply_end;
+	finish_reply(records);
 	if (records->after >= records->upper)
 		records->ended = true;
 	if (!records->ended)
