@@ -123,8 +123,9 @@ async def copy_by_asyncpg(documents, dsn, table, columns):
     import asyncpg
 
     make_row = make_row_function(columns, lambda value: None if value is None else to_json(value).decode())
-    host, port, user, database = (dict(part.split("=") for part in dsn.split())[key] for key in ("host", "port", "user", "dbname"))
-    connection = await asyncpg.connect(host=host, port=int(port), user=user, database=database)
+    parts = dict(part.split("=") for part in dsn.split())
+    connection = await asyncpg.connect(host=parts["host"], port=int(parts["port"]), user=parts["user"],
+                                       database=parts["dbname"])
     for setting in SETTINGS:
         await connection.execute(setting)
     tag = await connection.copy_records_to_table(table.split(".")[-1], records=map(make_row, documents))

@@ -36,7 +36,9 @@ MM_FUNCTION(mmbench_convert);
 
 /* What the source reads of the settings, which are another library's. */
 static MmSettings settings = {
-	.allowed_hosts = "", .connect_timeout_ms = 10000, .socket_timeout_ms = 60000
+	.allowed_hosts = "",
+	.connect_timeout_ms = 10000,
+	.socket_timeout_ms = 60000
 };
 MmSettings *mm_settings = &settings;
 
