@@ -14,7 +14,6 @@
 
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -57,11 +56,7 @@ check_environment(void)
 	HeapTuple	tuple;
 	bool		can_login;
 
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot run a migration during recovery"),
-				 errhint("Connect to the primary server.")));
+	mm_pick_check_primary();
 	PreventCommandIfReadOnly("migrate_start()");
 	if (GetDatabaseEncoding() != PG_UTF8)
 		ereport(ERROR,

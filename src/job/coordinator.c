@@ -389,11 +389,7 @@ check_rights(Coordinator *c, const MmJobTable *table)
 	mm_worker_tx_begin();
 	trouble = mm_worker_owner_trouble(owner);
 	if (trouble != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("migration job %lld cannot run as its owner",
-						(long long) c->job->job_id),
-				 errdetail_internal("%s", trouble)));
+		mm_queue_raise_unusable(c->job->job_id, trouble);
 	mm_source_check_rights(c->job->source, owner);
 	if (get_rel_name(table->relid) != NULL &&
 		pg_class_aclcheck(table->relid, owner, ACL_INSERT) != ACLCHECK_OK)

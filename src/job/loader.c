@@ -640,7 +640,8 @@ claim_chunk(Loader *l)
 	MemoryContextReset(l->chunk_context);
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->chunk_context);
-	l->chunk = mm_chunk_claim(l->job->job_id, l->job->options.max_attempts);
+	l->chunk = mm_catalog_exists() ?
+		mm_chunk_claim(l->job->job_id, l->job->options.max_attempts) : NULL;
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(l->chunk_context);
 
@@ -674,7 +675,7 @@ begin_work(Loader *l)
 	l->context = context;
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
-	l->job = mm_job_load(l->args.job_id, false);
+	l->job = mm_catalog_exists() ? mm_job_load(l->args.job_id, false) : NULL;
 	if (l->job == NULL || l->job->generation != l->args.generation)
 		return false;
 	l->tables = mm_job_load_tables(l->args.job_id);

@@ -63,11 +63,13 @@ sub replica_set
 	my $list = join ', ', map { "{'_id': $_, 'host': '127.0.0.1:$members[$_]{port}', 'priority': @{[$n - $_]}}" } 0 .. $n - 1;
 	$members[0]->python(<<"PY");
 import time
-for attempt in range(100):
+for left in reversed(range(100)):
     try:
         client.admin.command('replSetInitiate', {'_id': 'rs0', 'members': [$list], 'settings': {'electionTimeoutMillis': 2000}})
         break
     except pymongo.errors.PyMongoError:
+        if left == 0:
+            raise
         time.sleep(0.2)
 while True:
     states = [m['stateStr'] for m in client.admin.command('replSetGetStatus')['members']]
