@@ -5,7 +5,7 @@
 #   make installcheck   pg_regress against a running server
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
-#   make bench          documents per second beside the raw drain
+#   make bench          what a migration costs, beside its bounds and its peers
 #   make fuzz           damaged documents, with sanitizers
 
 ifneq ($(filter demo check bench fuzz,$(MAKECMDGOALS)),)

@@ -222,9 +222,9 @@ class BareLoop(Contestant):
                 cursor.execute("SET default_toast_compression = lz4")
                 while True:
                     lower, upper = chunks.get_nowait()
-                    cursor.execute("SELECT mmbench_load(%s, %s, %s, %s::jsonb, %s, %s, %s, %s)",
+                    cursor.execute("SELECT mmbench_load(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)",
                                    (self.bench.uri, *shape.namespace.split("."), shape.mapping, shape.target, shape.split,
-                                    lower, upper))
+                                    shape.pin, lower, upper))
                     rows.append(cursor.fetchone()[0])
         except queue.Empty:
             pass

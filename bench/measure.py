@@ -48,8 +48,8 @@ class Shape:
         servers = self.bench.servers
         job = Migrate(self.bench, self.bench.main).start(self, self.reference, None)
         servers.query("SELECT migrate_wait(%s)", job)
-        self.mapping, self.split = servers.query(
-            "SELECT (mapping #- '{target,table}')::text, split FROM mongo_migrate.job_table WHERE job_id = %s", job)[0]
+        self.mapping, self.split, self.pin = servers.query(
+            "SELECT (mapping #- '{target,table}')::text, split, split_pin FROM mongo_migrate.job_table WHERE job_id = %s", job)[0]
         self.chunks = servers.query("SELECT lower_bound, upper_bound FROM mongo_migrate.chunk WHERE job_id = %s "
                                     "ORDER BY chunk_no", job)
         self.key = servers.value("SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = "

@@ -17,6 +17,7 @@ import orjson
 import pymongo
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
+from bson.decimal128 import Decimal128
 
 RANGES = 16
 SAMPLES_PER_RANGE = 20
@@ -33,6 +34,10 @@ def json_default(value):
 
 def to_json(value):
     return orjson.dumps(value, json_default, orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def to_decimal(value):
+    return value.to_decimal() if isinstance(value, Decimal128) else value
 
 
 def read_columns(path):
@@ -55,8 +60,10 @@ def make_row_function(columns, wrap_json):
             value = "str(d['_id'])"
         elif pgtype == "jsonb":
             value = f"wrap_json({value})"
+        elif pgtype == "numeric":
+            value = f"to_decimal({value})"
         values.append(value)
-    names = {"NOTHING": NOTHING, "wrap_json": wrap_json}
+    names = {"NOTHING": NOTHING, "wrap_json": wrap_json, "to_decimal": to_decimal}
     exec(f"def make_row(d):\n    return ({', '.join(values)},)", names)   # noqa: S102
     return names["make_row"]
 
@@ -123,8 +130,9 @@ async def copy_by_asyncpg(documents, dsn, table, columns):
     import asyncpg
 
     make_row = make_row_function(columns, lambda value: None if value is None else to_json(value).decode())
-    host, port, user, database = (dict(part.split("=") for part in dsn.split())[key] for key in ("host", "port", "user", "dbname"))
-    connection = await asyncpg.connect(host=host, port=int(port), user=user, database=database)
+    parts = dict(part.split("=") for part in dsn.split())
+    connection = await asyncpg.connect(host=parts["host"], port=int(parts["port"]), user=parts["user"],
+                                       database=parts["dbname"])
     for setting in SETTINGS:
         await connection.execute(setting)
     tag = await connection.copy_records_to_table(table.split(".")[-1], records=map(make_row, documents))

@@ -34,6 +34,9 @@
 
 #define SEND_BYTES (64 * 1024)
 
+/* Signature, flags (none), length of an extension (none). */
+#define HEADER_BYTES (11 + 4 + 4)
+
 typedef struct Options
 {
 	ReaderSplit split;
@@ -81,6 +84,7 @@ execute(Target *target, const char *sql, ExecStatusType wanted)
 static void
 open_target(Target *target, const Options *options)
 {
+	static const char header[HEADER_BYTES] = "PGCOPY\n\377\r\n";
 	char		sql[256];
 
 	target->row = row_read_columns(options->columns);
@@ -92,9 +96,8 @@ open_target(Target *target, const Options *options)
 	snprintf(sql, sizeof(sql), "COPY %s FROM STDIN (FORMAT binary)",
 			 options->table);
 	execute(target, sql, PGRES_COPY_IN);
-	memcpy(buffer_room(&target->buffer, 19), "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0",
-		   19);
-	target->buffer.len = 19;
+	memcpy(buffer_room(&target->buffer, HEADER_BYTES), header, HEADER_BYTES);
+	target->buffer.len = HEADER_BYTES;
 }
 
 static void

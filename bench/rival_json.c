@@ -50,8 +50,9 @@ append_string(Buffer *out, const char *text, size_t len)
 		done += n;
 		if (done == len)
 			break;
-		append(out, escape, (size_t) snprintf(escape, sizeof(escape), "\\u%04x",
-											  (unsigned char) text[done++]));
+		snprintf(escape, sizeof(escape), "\\u%04x",
+				 (unsigned char) text[done++]);
+		append(out, escape, 6);
 	}
 	append(out, "\"", 1);
 }
@@ -115,9 +116,11 @@ append_date(Buffer *out, int64_t ms)
 	int			len;
 
 	gmtime_r(&seconds, &tm);
-	len = snprintf(text, sizeof(text), "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
+	len = snprintf(text, sizeof(text),
+				   "\"%04d-%02d-%02dT%02d:%02d:%02d.%03dZ\"",
 				   tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-				   tm.tm_min, tm.tm_sec, (int) (ms - (int64_t) seconds * 1000));
+				   tm.tm_min, tm.tm_sec,
+				   (int) (ms - (int64_t) seconds * 1000));
 	append(out, text, (size_t) len);
 }
 

@@ -220,7 +220,8 @@ value_size(uint8_t type, const uint8_t *value)
 			return 0;
 		case BSON_TYPE_REGEX:
 			first = strlen((const char *) value) + 1;
-			return (uint32_t) (first + strlen((const char *) value + first) + 1);
+			return (uint32_t) (first +
+							   strlen((const char *) value + first) + 1);
 		case BSON_TYPE_UTF8:
 		case BSON_TYPE_CODE:
 		case BSON_TYPE_SYMBOL:

@@ -34,9 +34,13 @@ MM_MODULE_MAGIC;
 MM_FUNCTION(mmbench_load);
 MM_FUNCTION(mmbench_convert);
 
-/* Settings that the source reads; defined in the extension's main file. */
-int			mm_connect_timeout_ms = 10000;
-int			mm_socket_timeout_ms = 60000;
+/* What the source reads of the settings, which are another library's. */
+static MmSettings settings = {
+	.allowed_hosts = "",
+	.connect_timeout_ms = 10000,
+	.socket_timeout_ms = 60000
+};
+MmSettings *mm_settings = &settings;
 
 /* As in job/batch.c. */
 #define BATCH_BYTES (64 * 1024)
@@ -143,6 +147,7 @@ open_stream(FunctionCallInfo fcinfo, MmSource *source)
 	const char *database = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	MmBounds	bounds = {0};
+	bytea	   *pin = NULL;
 	MmSplitMethod method;
 	MmCollection *collection;
 	MmSourceError error = {0};
@@ -152,19 +157,21 @@ open_stream(FunctionCallInfo fcinfo, MmSource *source)
 							   &method))
 		elog(ERROR, "there is no such split method");
 	if (!PG_ARGISNULL(6))
-		bounds.lower = PG_GETARG_BYTEA_PP(6);
+		pin = PG_GETARG_BYTEA_PP(6);
 	if (!PG_ARGISNULL(7))
-		bounds.upper = PG_GETARG_BYTEA_PP(7);
+		bounds.lower = PG_GETARG_BYTEA_PP(7);
+	if (!PG_ARGISNULL(8))
+		bounds.upper = PG_GETARG_BYTEA_PP(8);
 	if (!source->ops->describe(source, database, name, &collection, &error))
 		mm_source_raise(&error);
-	stream = source->ops->open_chunk(source, collection, NULL, method,
+	stream = source->ops->open_chunk(source, collection, NULL, method, pin,
 									 &bounds, NULL, &error);
 	if (stream == NULL)
 		mm_source_raise(&error);
 	return stream;
 }
 
-/* uri, database, collection, mapping, table, split, lower, upper */
+/* uri, database, collection, mapping, table, split, pin, lower, upper */
 Datum
 mmbench_load(PG_FUNCTION_ARGS)
 {
