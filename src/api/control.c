@@ -241,7 +241,7 @@ migrate_forget(PG_FUNCTION_ARGS)
 
 	if (mm_job_load(job_id, false) == NULL)
 		PG_RETURN_BOOL(false);
-	job = mm_pick_job(true, job_id, MM_RIGHT_CONTROL);
+	job = mm_pick_job(true, job_id, MM_RIGHT_OWN);
 	if (!mm_state_is_final(job->state))
 		raise_wrong_state(job, "forget",
 						  psprintf("End it with SELECT migrate_cancel(%lld).",

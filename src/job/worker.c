@@ -409,7 +409,8 @@ mm_worker_catch(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	RESUME_INTERRUPTS();
 
-	leave_without_extension();
+	if (edata->sqlerrcode == ERRCODE_UNDEFINED_OBJECT)
+		leave_without_extension();
 	ThrowErrorData(edata);		/* a WARNING now: to the log */
 	failure = palloc0(sizeof(MmFailure));
 	failure->sqlstate = pstrdup(unpack_sql_state(edata->sqlerrcode));
