@@ -5,9 +5,11 @@
 #   make installcheck   pg_regress against a running server
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
+#   make check-faults   the fault suite in full: kills, networks, full disks
+#   make check-asan     some of the tests under AddressSanitizer and UBSan
 #   make bench          documents per second beside the raw drain
 
-ifneq ($(filter demo check bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check check-faults check-asan bench,$(MAKECMDGOALS)),)
 
 # These set up a machine that may have neither PostgreSQL nor pkg-config yet,
 # so that nothing of PGXS is read for them.
@@ -17,10 +19,16 @@ demo:
 check:
 	@scripts/check
 
+check-faults:
+	@scripts/check-faults
+
+check-asan:
+	@scripts/check-asan
+
 bench:
 	@bench/run
 
-.PHONY: demo check bench
+.PHONY: demo check check-faults check-asan bench
 
 else
 
@@ -39,6 +47,17 @@ PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement \
 	-fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs $(MONGOC))
+
+# For tests, in a copy of this directory (scripts/common.sh): objects of
+# different builds are not told apart.
+ifdef FAULTS
+PG_CPPFLAGS += -DMM_DEBUG_POINTS
+endif
+ifdef SANITIZE
+SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+PG_CFLAGS += $(SANITIZERS) -fno-omit-frame-pointer -O1 -g
+SHLIB_LINK += $(SANITIZERS)
+endif
 
 # No bitcode: nothing here is worth inlining into a query.
 override with_llvm := no

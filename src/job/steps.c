@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "job/catalog.h"
+#include "job/debug.h"
 #include "job/retry.h"
 #include "job/steps.h"
 #include "job/worker.h"
@@ -120,6 +121,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 	}
 	mm_worker_tx_begin();
 	mm_job_set_split(job->job_id, table->table_no, split);
+	mm_debug_point("plan");
 	mm_worker_tx_commit();
 	table->split = split->method;
 	MemoryContextSwitchTo(old);
@@ -192,6 +194,7 @@ mm_step_index(const MmJob *job, const MmJobTable *table)
 	{
 		set_index_memory(job);
 		mm_sql_run(sql);
+		mm_debug_point("index_build");
 	}
 	mm_worker_tx_commit();
 }
@@ -282,6 +285,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 	MemoryContextSwitchTo(context);
 	verify_target(table, books);
 	verify_source(job, table, books);
+	mm_debug_point("verify");
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
