@@ -10,14 +10,15 @@
  * short-lived process looks for jobs, since a process can connect to one
  * database only:
  *
- *	  launcher	 pg_database -> for each: start a resumer, wait for its end
- *	  resumer	 is the extension there? -> coordinators for jobs without one
- *				 (mm_queue_resume_all() of the engine), as the jobs' owners
+ *	  launcher	 lists the databases; for each: a resumer, which looks whether
+ *				 there are unfinished jobs; for each that has some: a resumer
+ *	  resumer	 registers coordinators for jobs that have none, as the jobs'
+ *				 owners (mm_queue_resume_all() of the engine)
  *
- * Worker slots may be few, and both hold one.  So the launcher does not wait
- * long for the last resumer, which then finds its slot, and both give up
- * after a minute: the jobs are as they were, and migrate_resume() goes on.
- * Jobs that are paused stay paused.
+ * Worker slots may be few, and both hold one.  So the launcher looks first,
+ * and ends as soon as it has started the last resumer, which then finds a
+ * slot.  Both give up after half a minute: the jobs are as they were, and
+ * migrate_resume() goes on.  Jobs that are paused stay paused.
  *
  * Nothing here needs the driver.  The engine is loaded by a resumer whose
  * database has the extension, and by coordinators and loaders, which enter
@@ -44,10 +45,12 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/dsm.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -58,9 +61,7 @@
 /* After an error; after a crash of the cluster it is at once. */
 #define LAUNCHER_RESTART_SECONDS 60
 #define SLOT_RETRY_MS 500
-#define GIVE_UP_MS 60000
-/* Time for the last resumer, which should take a fraction of it. */
-#define LAST_RESUMER_MS 5000
+#define GIVE_UP_MS 30000
 
 #define ENGINE "$libdir/mongo_migrate_engine"
 
@@ -164,16 +165,28 @@ list_databases(MemoryContext context)
 	return databases;
 }
 
+/* What a resumer is told, in bgw_extra. */
+typedef struct ResumerArgs
+{
+	Oid			database;
+	dsm_handle	answer;			/* of a segment with a bool in it, to say
+								 * whether there are jobs; 0: resume them */
+} ResumerArgs;
+
+StaticAssertDecl(sizeof(ResumerArgs) <= BGW_EXTRALEN,
+				 "arguments do not fit into bgw_extra");
+
 static BackgroundWorkerHandle *
-start_resumer(Oid database)
+start_resumer(Oid database, dsm_handle answer)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle;
+	ResumerArgs args = {.database = database, .answer = answer};
 	TimestampTz began = GetCurrentTimestamp();
 
 	fill_worker(&worker, "mongo_migrate resumer", "mm_launcher_resume_main");
 	worker.bgw_notify_pid = MyProcPid;
-	worker.bgw_main_arg = ObjectIdGetDatum(database);
+	memcpy(worker.bgw_extra, &args, sizeof(args));
 	while (!RegisterDynamicBackgroundWorker(&worker, &handle))
 	{
 		if (is_over(began, GIVE_UP_MS))
@@ -184,20 +197,33 @@ start_resumer(Oid database)
 }
 
 static void
-wait_for_resumer(BackgroundWorkerHandle *handle, int timeout_ms)
+wait_for_resumer(BackgroundWorkerHandle *handle)
 {
-	TimestampTz began = GetCurrentTimestamp();
 	pid_t		pid;
 
-	while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED &&
-		   !is_over(began, timeout_ms))
+	while (GetBackgroundWorkerPid(handle, &pid) != BGWH_STOPPED)
 		pause_for(SLOT_RETRY_MS);
+}
+
+static bool
+has_jobs(Oid database)
+{
+	dsm_segment *segment = dsm_create(sizeof(bool), 0);
+	bool	   *answer = dsm_segment_address(segment);
+	bool		result;
+
+	*answer = false;
+	wait_for_resumer(start_resumer(database, dsm_segment_handle(segment)));
+	result = *answer;
+	dsm_detach(segment);
+	return result;
 }
 
 void
 mm_launcher_main(Datum arg)
 {
 	List	   *databases;
+	List	   *busy = NIL;
 	ListCell   *lc;
 
 	set_signals();
@@ -206,12 +232,18 @@ mm_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	databases = list_databases(TopMemoryContext);
 	MemoryContextSwitchTo(TopMemoryContext);
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "mongo_migrate launcher");
 	foreach(lc, databases)
 	{
-		bool		last = lnext(databases, lc) == NULL;
+		if (has_jobs(lfirst_oid(lc)))
+			busy = lappend_oid(busy, lfirst_oid(lc));
+	}
+	foreach(lc, busy)
+	{
+		BackgroundWorkerHandle *handle = start_resumer(lfirst_oid(lc), 0);
 
-		wait_for_resumer(start_resumer(lfirst_oid(lc)),
-						 last ? LAST_RESUMER_MS : GIVE_UP_MS);
+		if (lnext(busy, lc) != NULL)
+			wait_for_resumer(handle);
 	}
 	proc_exit(0);
 }
@@ -232,6 +264,27 @@ has_extension(void)
 	return found;
 }
 
+typedef bool (*EngineFunction) (void);
+
+static EngineFunction
+engine_function(const char *name)
+{
+	return (EngineFunction) load_external_function(ENGINE, name, true, NULL);
+}
+
+/* The launcher is gone when the segment is: then nobody wants to know. */
+static void
+tell_launcher(dsm_handle answer)
+{
+	dsm_segment *segment;
+
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "mongo_migrate resumer");
+	segment = dsm_attach(answer);
+	if (segment != NULL)
+		*(bool *) dsm_segment_address(segment) =
+			engine_function("mm_queue_has_jobs") ();
+}
+
 static char *
 database_name(void)
 {
@@ -244,25 +297,34 @@ database_name(void)
 	return psprintf("database \"%s\"", name);
 }
 
-void
-mm_launcher_resume_main(Datum arg)
+static void
+resume(void)
 {
 	TimestampTz began = GetCurrentTimestamp();
-	bool		(*resume_all) (void);
+	EngineFunction resume_all = engine_function("mm_queue_resume_all");
 
-	set_signals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg),
-											  InvalidOid, 0);
-	if (!has_extension())
-		proc_exit(0);
-	resume_all = (bool (*) (void))
-		load_external_function(ENGINE, "mm_queue_resume_all", true, NULL);
 	while (!resume_all())
 	{
 		if (is_over(began, GIVE_UP_MS))
 			give_up(database_name());
 		pause_for(SLOT_RETRY_MS);
 	}
+}
+
+void
+mm_launcher_resume_main(Datum arg)
+{
+	ResumerArgs args;
+
+	memcpy(&args, MyBgworkerEntry->bgw_extra, sizeof(args));
+	set_signals();
+	BackgroundWorkerInitializeConnectionByOid(args.database, InvalidOid, 0);
+	if (!has_extension())
+		proc_exit(0);
+	if (args.answer != 0)
+		tell_launcher(args.answer);
+	else
+		resume();
 	proc_exit(0);
 }
 

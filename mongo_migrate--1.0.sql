@@ -55,7 +55,8 @@ CREATE TABLE mongo_migrate.job_table (
   database      text NOT NULL,
   collection    text NOT NULL,
   filter        json,
-  relid         oid NOT NULL,         -- no regclass: a dump and pg_upgrade do not keep it
+  relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
+  origin        text NOT NULL,        -- cluster and database in which relid means something
   target_schema name NOT NULL,
   target_table  name NOT NULL,
   if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),
@@ -388,7 +389,7 @@ CREATE FUNCTION @extschema@.migrate_version() RETURNS text
 COMMENT ON FUNCTION @extschema@.migrate_version() IS 'versions of mongo_migrate and of the MongoDB driver';
 
 -- ---------------------------------------------------------------------------
--- Views
+-- Views.  Barriers: conditions of users must not see rows before the filter by role has.
 -- ---------------------------------------------------------------------------
 
 -- Jobs that the current user may see: own ones, or all with pg_read_all_stats.
@@ -492,7 +493,7 @@ CREATE VIEW mongo_migrate.value_stat AS
    WHERE v.exact IS NOT NULL OR l.pending + l.discarded > 0;
 COMMENT ON VIEW mongo_migrate.value_stat IS 'values of each table, by what became of them';
 
-CREATE VIEW @extschema@.migrate_progress AS
+CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
   SELECT t.job_id, t.target_table::text AS target, CASE WHEN t.state = 'queued' THEN 'queued' ELSE t.phase END AS phase,
          @extschema@.migrate_progress_bar(f.fraction, 20) || ' '
            || lpad(to_char(trunc((f.fraction * 1000)::numeric) / 10, 'FM990.0') || '%', 6) AS progress,
@@ -526,7 +527,7 @@ COMMENT ON COLUMN @extschema@.migrate_progress.eta IS 'time until the copy ends 
 COMMENT ON COLUMN @extschema@.migrate_progress.workers IS 'loaders at work';
 COMMENT ON COLUMN @extschema@.migrate_progress.rejected IS 'documents in the dead letters';
 
-CREATE VIEW @extschema@.migrate_workers AS
+CREATE VIEW @extschema@.migrate_workers WITH (security_barrier) AS
   SELECT j.job_id, w.worker, w.pid,
          CASE WHEN a.wait_event IS NOT NULL THEN a.wait_event_type || ' / ' || a.wait_event END AS waiting_for,
          w.chunk_no AS chunk, w.docs_read AS docs, w.docs_rejected AS rejected,
@@ -550,7 +551,7 @@ COMMENT ON COLUMN @extschema@.migrate_workers.read IS 'BSON read';
 COMMENT ON COLUMN @extschema@.migrate_workers.last_id IS '_id of the last batch; only for the owner of the job';
 COMMENT ON COLUMN @extschema@.migrate_workers.attempts IS 'how often this chunk was begun';
 
-CREATE VIEW @extschema@.migrate_jobs AS
+CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
   SELECT j.job_id, j.label, j.state::@extschema@.migrate_state AS state, t.phase, j.source, t.target, t.tables,
          t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
          COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, pg_get_userbyid(j.owner::oid) AS owner,
@@ -599,7 +600,7 @@ COMMENT ON COLUMN @extschema@.migrate_jobs.message IS 'why it failed, what it ne
 COMMENT ON COLUMN @extschema@.migrate_jobs.split IS 'how the collection is cut into chunks, and why';
 COMMENT ON COLUMN @extschema@.migrate_jobs.sink IS 'how rows are written, and why';
 
-CREATE VIEW @extschema@.migrate_errors AS
+CREATE VIEW @extschema@.migrate_errors WITH (security_barrier) AS
   SELECT d.error_id, d.job_id, t.target_table::text AS target, d.stage,
          CASE WHEN j.own THEN d.source_id END AS source_id, d.path, d.bson_type, d.column_name, d.column_type,
          d.sqlstate, d.message, CASE WHEN j.own THEN mongo_migrate.bson_document(d.raw) END AS document,
@@ -625,7 +626,7 @@ COMMENT ON COLUMN @extschema@.migrate_errors.occurred_at IS 'when it was rejecte
 COMMENT ON COLUMN @extschema@.migrate_errors.status IS 'pending, replayed or discarded';
 COMMENT ON COLUMN @extschema@.migrate_errors.attempts IS 'how often it was tried';
 
-CREATE VIEW @extschema@.migrate_conflicts AS
+CREATE VIEW @extschema@.migrate_conflicts WITH (security_barrier) AS
   SELECT c.job_id, t.target_table::text AS target, c.path, c.column_name, c.column_type, c.bson_type, c.documents,
          CASE WHEN j.own THEN c.first_id END AS first_id, c.action,
          mongo_migrate.suggestion(c.path, c.column_type, c.bson_type, c.action) AS suggestion
@@ -649,7 +650,7 @@ COMMENT ON COLUMN @extschema@.migrate_conflicts.first_id IS '_id of the first of
 COMMENT ON COLUMN @extschema@.migrate_conflicts.action IS 'what was done: diverted (into _extra), rejected (the document), set_null, set_default, altered (the text), duplicate (the last of several was kept)';
 COMMENT ON COLUMN @extschema@.migrate_conflicts.suggestion IS 'a change that would keep such values';
 
-CREATE VIEW @extschema@.migrate_events AS
+CREATE VIEW @extschema@.migrate_events WITH (security_barrier) AS
   SELECT e.event_id, e.job_id, e.at, e.severity, e.phase, e.message, CASE WHEN j.own THEN e.detail END AS detail
     FROM mongo_migrate.event e
     JOIN mongo_migrate.visible_job j ON j.job_id = e.job_id
@@ -663,7 +664,7 @@ COMMENT ON COLUMN @extschema@.migrate_events.phase IS 'phase of the job';
 COMMENT ON COLUMN @extschema@.migrate_events.message IS 'what happened';
 COMMENT ON COLUMN @extschema@.migrate_events.detail IS 'more of it; only for the owner of the job, since it may quote a document';
 
-CREATE VIEW @extschema@.migrate_stat_table AS
+CREATE VIEW @extschema@.migrate_stat_table WITH (security_barrier) AS
   SELECT t.job_id, format('%I.%I', t.target_schema, t.target_table) AS target, t.docs_total, t.docs_done,
          t.rows_inserted, t.rows_updated, t.rows_deleted, t.docs_rejected, t.docs_filtered, t.values_diverted,
          t.bytes_total, t.bytes_done, t.chunks_total, t.chunks_done, t.indexes_total, t.indexes_done,
@@ -672,7 +673,7 @@ CREATE VIEW @extschema@.migrate_stat_table AS
    ORDER BY t.job_id, t.table_no;
 COMMENT ON VIEW @extschema@.migrate_stat_table IS 'counters of each table, for machines';
 
-CREATE VIEW @extschema@.migrate_stat_job AS
+CREATE VIEW @extschema@.migrate_stat_job WITH (security_barrier) AS
   SELECT t.job_id, sum(t.docs_total)::bigint AS docs_total, sum(t.docs_done)::bigint AS docs_done,
          sum(t.rows_inserted)::bigint AS rows_inserted, sum(t.rows_updated)::bigint AS rows_updated,
          sum(t.rows_deleted)::bigint AS rows_deleted, sum(t.docs_rejected)::bigint AS docs_rejected,
@@ -687,7 +688,7 @@ CREATE VIEW @extschema@.migrate_stat_job AS
    ORDER BY t.job_id;
 COMMENT ON VIEW @extschema@.migrate_stat_job IS 'counters of each job, for machines';
 
-CREATE VIEW @extschema@.migrate_stat_worker AS
+CREATE VIEW @extschema@.migrate_stat_worker WITH (security_barrier) AS
   SELECT j.job_id, w.worker, w.pid, NULL::bigint AS docs_total, w.docs_read AS docs_done, w.rows_inserted,
          w.rows_updated, 0::bigint AS rows_deleted, w.docs_rejected, w.docs_filtered, w.values_diverted,
          NULL::bigint AS bytes_total, w.bytes_read AS bytes_done, NULL::bigint AS chunks_total,

@@ -145,7 +145,7 @@ discard_of_job(int64 job_id, ArrayType *error_ids, const char *reason)
 {
 	int64		n;
 
-	(void) mm_pick_job(true, job_id, MM_RIGHT_CONTROL);
+	(void) mm_pick_job(true, job_id, MM_RIGHT_OWN);
 	n = mm_letter_discard(job_id, error_ids, reason);
 	if (n > 0)
 		mm_job_event(job_id, "warning", NULL,

@@ -14,11 +14,14 @@
 
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_authid.h"
+#include "commands/defrem.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -57,11 +60,7 @@ check_environment(void)
 	HeapTuple	tuple;
 	bool		can_login;
 
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot run a migration during recovery"),
-				 errhint("Connect to the primary server.")));
+	mm_pick_check_primary();
 	PreventCommandIfReadOnly("migrate_start()");
 	if (GetDatabaseEncoding() != PG_UTF8)
 		ereport(ERROR,
@@ -112,8 +111,21 @@ static void
 check_plan(Oid relid, const MmContract *contract)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
+	ListCell   *lc;
 
 	(void) mm_plan_create(contract, RelationGetDescr(rel), false);
+	foreach(lc, contract->key_columns)
+	{
+		Oid			type = get_atttype(relid, get_attnum(relid, lfirst(lc)));
+
+		if (!OidIsValid(GetDefaultOpClass(type, BTREE_AM_OID)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("column \"%s\" cannot be part of a primary key",
+							(char *) lfirst(lc)),
+					 errdetail("Type %s has no order.",
+							   format_type_be(type))));
+	}
 	table_close(rel, NoLock);
 }
 

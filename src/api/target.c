@@ -96,7 +96,7 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 						 att->attgenerated ? "generated, " : "", have,
 						 format_type_with_typemod(wanted.typid,
 												  wanted.typmod));
-	field->type = have;
+	field->type = mm_type_text(att->atttypid, att->atttypmod);
 	field->not_null = field->not_null || att->attnotnull;
 }
 

@@ -270,6 +270,7 @@ typedef struct MmSqlType
 } MmSqlType;
 
 extern MmSqlType mm_type_parse(const char *text);
+extern char *mm_type_text(Oid typid, int32 typmod);
 /* true if convert can fill such a column */
 extern bool mm_type_is_fillable(Oid typid, int32 typmod);
 /* true if a column "have" can take what "wanted" was meant for */

@@ -24,9 +24,11 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -113,12 +115,9 @@ mm_catalog_expect(Oid extension)
 	expected_extension = extension;
 }
 
-/*
- * The extension's OID and owner; false when it is gone, or is not the one
- * that this worker was started for.
- */
+/* The extension's OID and owner; false when there is none. */
 static bool
-find_extension(Oid *oid, Oid *owner)
+read_extension(Oid *oid, Oid *owner)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -135,11 +134,48 @@ find_extension(Oid *oid, Oid *owner)
 	{
 		*oid = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
 		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
-		found = !OidIsValid(expected_extension) ||
-			*oid == expected_extension;
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * DROP EXTENSION locks the extension before it locks our tables.  So with
+ * this lock it waits for the end of our transaction, and we do not find a
+ * table gone in the middle of it, or wait in a circle.  False: it was held.
+ */
+static bool
+lock_extension(Oid oid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, oid, 0);
+	if (LockAcquire(&tag, AccessShareLock, false,
+					false) == LOCKACQUIRE_ALREADY_HELD)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+/*
+ * The extension, locked; false when it is gone, or is not the one that this
+ * worker was started for.
+ */
+static bool
+find_extension(Oid *oid, Oid *owner)
+{
+	bool		found = read_extension(oid, owner);
+
+	if (found && OidIsValid(expected_extension) && *oid != expected_extension)
+		found = false;
+	if (found && lock_extension(*oid))
+	{
+		Oid			locked = *oid;
+
+		/* Somebody may have dropped it while we waited. */
+		found = read_extension(oid, owner) && *oid == locked;
+	}
 	return found;
 }
 

@@ -117,7 +117,7 @@ extern void mm_job_insert_table(int64 job_id, const MmJobTable *table);
 extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
-extern void mm_job_set_drop_target(int64 job_id);
+extern void mm_job_set_drop_target(int64 job_id, bool drop_target);
 extern void mm_job_forget(int64 job_id);
 extern void mm_job_expire(int seconds);
 extern void mm_job_alter(const MmJob *job);
@@ -164,6 +164,8 @@ extern int64 mm_job_of_relation(Oid relid);
  * Keeps other sessions from starting or retrying a job on a table of this
  * name until the end of the transaction; it need not exist.
  */
+/* The first job after this one that loaded the same table, or 0. */
+extern int64 mm_job_after(Oid relid, int64 job_id);
 extern void mm_job_lock_target(Oid schema, const char *table);
 /* List of the jobs that have begun and not ended, as int64 *. */
 extern List *mm_job_list_begun(void);

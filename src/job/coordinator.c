@@ -56,6 +56,7 @@
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+#define STOP_PATIENCE_MS 2000
 #define RIGHTS_MS 2000
 /* Documents read before their share of rejects means anything. */
 #define REJECTS_WORTH_TELLING 1000
@@ -161,9 +162,9 @@ terminate_loaders(int code, Datum arg)
 			TerminateBackgroundWorker(c->loaders[i]);
 }
 
-/* SIGUSR1 only sets their latch, in case one waits. */
+/* SIGUSR1 only sets their latch, in case one waits; SIGINT ends a query. */
 static void
-wake_loaders(Coordinator *c)
+signal_loaders(Coordinator *c, int signal)
 {
 	for (int i = 0; i < c->shared->nloaders; i++)
 	{
@@ -171,21 +172,29 @@ wake_loaders(Coordinator *c)
 
 		if (c->loaders[i] != NULL &&
 			GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
-			kill(pid, SIGUSR1);
+			kill(pid, signal);
 	}
 }
 
-/* Has all loaders leave at their next batch, and waits for it. */
+/*
+ * Has all loaders leave at their next batch, and waits for it.  One that does
+ * not in time may wait for somebody's lock: its query is canceled.
+ */
 static void
 stop_loaders(Coordinator *c, MmJobState wanted)
 {
+	TimestampTz since = GetCurrentTimestamp();
+
 	pg_atomic_write_u32(&c->shared->wanted, wanted);
 	for (;;)
 	{
 		reap_loaders(c);
 		if (count_loaders(c) == 0)
 			break;
-		wake_loaders(c);
+		signal_loaders(c, TimestampDifferenceExceeds(since,
+													 GetCurrentTimestamp(),
+													 STOP_PATIENCE_MS) ?
+					   SIGINT : SIGUSR1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -341,7 +350,7 @@ obey_changes(Coordinator *c, const MmJob *now)
 	pg_atomic_write_u32(&c->shared->wanted_loaders, now->workers);
 	c->told_shortage = false;
 	c->next_start = 0;
-	wake_loaders(c);
+	signal_loaders(c, SIGUSR1);
 }
 
 static void
@@ -389,11 +398,7 @@ check_rights(Coordinator *c, const MmJobTable *table)
 	mm_worker_tx_begin();
 	trouble = mm_worker_owner_trouble(owner);
 	if (trouble != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("migration job %lld cannot run as its owner",
-						(long long) c->job->job_id),
-				 errdetail_internal("%s", trouble)));
+		mm_queue_raise_unusable(c->job->job_id, trouble);
 	mm_source_check_rights(c->job->source, owner);
 	if (get_rel_name(table->relid) != NULL &&
 		pg_class_aclcheck(table->relid, owner, ACL_INSERT) != ACLCHECK_OK)
@@ -649,12 +654,51 @@ begin_running(Coordinator *c, bool crashed)
 }
 
 /*
+ * Drops the target of a job that is being canceled, in a transaction of its
+ * own: the job is canceled also when something depends on the table.
+ */
+static MmFailure *
+drop_target(Coordinator *c)
+{
+	MmFailure  *volatile failure = NULL;
+
+	PG_TRY();
+	{
+		MmJob	   *job;
+
+		mm_worker_tx_begin();
+		job = load_job(c, false);
+		if (job != NULL && job->state == MM_JOB_CANCELING && job->drop_target)
+			mm_step_drop_target(job);
+		mm_worker_tx_commit();
+	}
+	PG_CATCH();
+	{
+		failure = mm_worker_catch(c->context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(c->context);
+	return failure;
+}
+
+static void
+set_canceled(const MmJob *job, const MmFailure *failure)
+{
+	if (failure != NULL)
+		mm_job_event(job->job_id, "warning", NULL,
+					 psprintf("the target was not dropped: %s",
+							  failure->message), failure->detail);
+	mm_job_set_state(job->job_id, MM_JOB_CANCELED, failure);
+}
+
+/*
  * Ends what a session asked for, or the job as a whole.  False: the job was
  * resumed while it was pausing, and runs again.
  */
 static bool
 finish(Coordinator *c, bool completed)
 {
+	MmFailure  *not_dropped = drop_target(c);
 	MmJob	   *job;
 	bool		finished = true;
 
@@ -663,11 +707,7 @@ finish(Coordinator *c, bool completed)
 	if (job == NULL || mm_state_is_final(job->state))
 		;						/* forgotten, or ended by a session */
 	else if (job->state == MM_JOB_CANCELING)
-	{
-		if (job->drop_target)
-			mm_step_drop_target(job);
-		mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
-	}
+		set_canceled(job, not_dropped);
 	else if (completed)
 	{
 		mm_chunk_check_books(job->job_id);
@@ -715,6 +755,7 @@ run_job(Coordinator *c, bool crashed)
 static void
 record_failure(Coordinator *c, const MmFailure *failure)
 {
+	MmFailure  *not_dropped = drop_target(c);
 	MmJob	   *job;
 
 	mm_worker_tx_begin();
@@ -723,10 +764,8 @@ record_failure(Coordinator *c, const MmFailure *failure)
 	{
 		mm_job_event(job->job_id, "error", NULL, failure->message,
 					 failure->detail);
-		if (job->state == MM_JOB_CANCELING && job->drop_target)
-			mm_step_drop_target(job);
 		if (job->state == MM_JOB_CANCELING)
-			mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
+			set_canceled(job, not_dropped);
 		else
 			mm_job_set_state(job->job_id, MM_JOB_FAILED, failure);
 		mm_worker_unlock_job(job->job_id);

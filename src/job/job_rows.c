@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -219,6 +220,17 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	return table;
 }
 
+/*
+ * Where an OID means what it says: a dump that is restored elsewhere brings
+ * the rows of final jobs with it.
+ */
+static char *
+origin(void)
+{
+	return psprintf("%llu/%u", (unsigned long long) GetSystemIdentifier(),
+					MyDatabaseId);
+}
+
 /* List of MmJobTable *, by number. */
 List *
 mm_job_load_tables(int64 job_id)
@@ -229,9 +241,11 @@ mm_job_load_tables(int64 job_id)
 	uint64		rows;
 
 	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
 	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
-							" relid, target_schema, target_table, if_exists,"
+							" CASE WHEN origin = $2 THEN relid ELSE 0::oid END,"
+							" target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
 							" sink_reason, docs_total, bytes_total,"
 							" split_pin, split_lost, restarts"
@@ -332,13 +346,15 @@ mm_job_insert_table(int64 job_id, const MmJobTable *table)
 	mm_arg_text(&args, table->sink_reason);
 	mm_arg_int8(&args, table->docs_total);
 	mm_arg_int8(&args, table->bytes_total);
+	mm_arg_text(&args, origin());
 	mm_catalog_execute("INSERT INTO mongo_migrate.job_table"
 					   " (job_id, table_no, database, collection, filter,"
 					   " relid, target_schema, target_table, if_exists,"
 					   " created, fresh, mapping, sink, sink_reason,"
-					   " docs_total, bytes_total)"
+					   " docs_total, bytes_total, origin)"
 					   " VALUES ($1, $2, $3, $4, $5::json, $6, $7::name,"
-					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16)",
+					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16,"
+					   " $17)",
 					   &args);
 }
 
@@ -402,7 +418,7 @@ mm_job_begin_running(int64 job_id, int64 shared_handle)
 }
 
 void
-mm_job_set_drop_target(int64 job_id)
+mm_job_set_drop_target(int64 job_id, bool drop_target)
 {
 	MmArgs		args = {0};
 
@@ -713,6 +729,25 @@ mm_job_of_relation(Oid relid)
 		job_id = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);
 	return job_id;
+}
+
+int64
+mm_job_after(Oid relid, int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int64		later = 0;
+
+	mm_arg_oid(&args, relid);
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, origin());
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT job_id FROM mongo_migrate.job_table"
+						 " WHERE relid = $1 AND job_id > $2 AND origin = $3"
+						 " ORDER BY job_id LIMIT 1", &args) == 1)
+		later = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	return later;
 }
 
 void

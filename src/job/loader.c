@@ -15,8 +15,9 @@
  *										 and open again at the position
  *	  an error of one row				 again in careful mode (batch.c), up to
  *										 the next checkpoint
- *	  a field without a column			 (extra: add_column) again, when the
- *										 table has one (widen.c)
+ *	  a field without a column			 (extra: add_column) read on to the end
+ *										 of the checkpoint for others, then
+ *										 again, when the table has them
  *	  a transient error of the target    wait and again
  *	  any other error					 the chunk is given back with the
  *										 reason, or fails
@@ -235,7 +236,7 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 	{
 		MemoryContext old = MemoryContextSwitchTo(l->chunk_context);
 
-		l->new_fields = mm_widen_copy_fields(why->new_fields);
+		l->new_fields = mm_widen_add_fields(l->new_fields, why->new_fields);
 		MemoryContextSwitchTo(old);
 		return;
 	}
@@ -307,6 +308,10 @@ checkpoint_due(Loader *l)
 	if (TimestampDifferenceExceeds(l->state.updated_at, now,
 								   options->progress_interval_ms))
 		publish(l, now);
+	/* the coordinator sees committed rejects only */
+	if (options->reject_limit >= 0 &&
+		l->books.docs_rejected > options->reject_limit)
+		return true;
 	return l->books.bytes_read >= options->checkpoint_bytes ||
 		TimestampDifferenceExceeds(l->began, now,
 								   options->checkpoint_interval_ms);
@@ -390,8 +395,6 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 		Assert(CurrentMemoryContext == l->checkpoint_context);
 		l->books.bytes_read += len;
 		stored = mm_batch_add(batch, doc, len, NULL);
-		if (l->new_fields != NIL)
-			break;
 		l->unpaced++;
 		if (stored)
 			mm_json_id_for_display(doc, len, l->state.last_id,
@@ -640,7 +643,10 @@ claim_chunk(Loader *l)
 	MemoryContextReset(l->chunk_context);
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->chunk_context);
-	l->chunk = mm_chunk_claim(l->job->job_id, l->job->options.max_attempts);
+	l->chunk = mm_catalog_exists() ?
+		mm_chunk_claim(l->job->job_id, l->job->options.max_attempts) : NULL;
+	if (l->chunk != NULL)
+		ForceSyncCommit();		/* or a crash would forget that it happened */
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(l->chunk_context);
 
@@ -674,7 +680,7 @@ begin_work(Loader *l)
 	l->context = context;
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
-	l->job = mm_job_load(l->args.job_id, false);
+	l->job = mm_catalog_exists() ? mm_job_load(l->args.job_id, false) : NULL;
 	if (l->job == NULL || l->job->generation != l->args.generation)
 		return false;
 	l->tables = mm_job_load_tables(l->args.job_id);

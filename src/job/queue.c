@@ -164,6 +164,17 @@ end_running(void)
  * ---------------------------------------------------------------------
  */
 
+#define UNUSABLE "migration job %lld cannot run as its owner"
+
+void
+mm_queue_raise_unusable(int64 job_id, const char *trouble)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg(UNUSABLE, (long long) job_id),
+			 errdetail_internal("%s", trouble)));
+}
+
 /* Jobs that cannot have a coordinator fail here, with the reason. */
 static bool
 fail_unless_usable(int64 job_id, Oid owner)
@@ -180,8 +191,7 @@ fail_unless_usable(int64 job_id, Oid owner)
 	{
 		MmFailure	failure = {
 			.sqlstate = unpack_sql_state(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			.message = psprintf("migration job %lld cannot run as its owner",
-								(long long) job_id),
+			.message = psprintf(UNUSABLE, (long long) job_id),
 			.detail = trouble,
 		};
 
@@ -365,6 +375,23 @@ mm_queue_wait(int64 job_id)
  * ---------------------------------------------------------------------
  */
 
+/* Are there jobs for mm_queue_resume_all()?  Runs as a superuser. */
+bool
+mm_queue_has_jobs(void)
+{
+	bool		found = false;
+	int64		job_id;
+	Oid			owner;
+
+	mm_worker_fix_session();
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		found = mm_job_list_begun() != NIL ||
+			mm_job_next_queued(&job_id, &owner);
+	mm_worker_tx_commit();
+	return found;
+}
+
 /*
  * Runs as a superuser.  False: some jobs found no worker slot.  To be called
  * again, it does no harm to those that have a coordinator.
@@ -404,7 +431,10 @@ mm_queue_enter(int64 job_id, Oid owner)
 {
 	static TransactionId registered_in = InvalidTransactionId;
 	TransactionId xid = GetTopTransactionId();
+	char	   *trouble = mm_worker_owner_trouble(owner);
 
+	if (trouble != NULL)
+		mm_queue_raise_unusable(job_id, trouble);
 	/* The coordinator of the first job looks at the queue after all commit. */
 	if (TransactionIdEquals(registered_in, xid))
 		return;

@@ -37,7 +37,12 @@ extern void mm_queue_poll(void);
 /* This coordinator ends; waits until the queue is in the hands of another. */
 extern void mm_queue_leave(void);
 
-/* For the launcher: coordinators for jobs that a restart left without. */
+/* Raises 42501 with the reason why no worker can run as the job's owner. */
+extern void mm_queue_raise_unusable(int64 job_id, const char *trouble)
+			pg_attribute_noreturn();
+
+/* For the launcher: jobs that a restart left without a coordinator. */
+extern PGDLLEXPORT bool mm_queue_has_jobs(void);
 extern PGDLLEXPORT bool mm_queue_resume_all(void);
 
 #endif							/* MM_QUEUE_H */

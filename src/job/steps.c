@@ -253,19 +253,29 @@ mm_step_analyze(const MmJob *job, const MmJobTable *table)
  * ---------------------------------------------------------------------
  */
 
-/* Rows in the table against the books; only when no others can be there. */
+/*
+ * Rows in the table against the books: no fewer than were stored, and no
+ * others when none were there before.
+ */
 static void
-verify_target(const MmJobTable *table, const MmCounters *books)
+verify_target(const MmJob *job, const MmJobTable *table,
+			  const MmCounters *books)
 {
 	int64		rows;
 
-	if (!table->fresh ||
-		pg_class_aclcheck(table->relid, GetUserId(),
+	if (pg_class_aclcheck(table->relid, GetUserId(),
 						  ACL_SELECT) != ACLCHECK_OK)
+	{
+		mm_job_event(job->job_id, "warning",
+					 mm_phase_name(MM_PHASE_VERIFYING),
+					 "the rows of the target were not counted",
+					 "The owner of the job has no SELECT privilege on it.");
 		return;
+	}
 	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
 									   mm_step_target_name(table)));
-	if (rows != books->rows_inserted)
+	if (table->fresh ? rows != books->rows_inserted :
+		rows < books->rows_inserted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" holds %lld rows, the migration stored %lld",
@@ -322,7 +332,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 									ALLOCSET_DEFAULT_SIZES);
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
-	verify_target(table, books);
+	verify_target(job, table, books);
 	verify_source(job, table, books);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(old);
@@ -333,6 +343,23 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
  * Cancel
  * ---------------------------------------------------------------------
  */
+
+/* The rows of a later job are not this one's to drop. */
+static void
+check_alone(const MmJob *job, const MmJobTable *table)
+{
+	int64		later = mm_job_after(table->relid, job->job_id);
+
+	if (later != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot drop table \"%s.%s\" for migration job %lld",
+						table->target_schema, table->target_table,
+						(long long) job->job_id),
+				 errdetail("Migration job %lld loaded it, too.",
+						   (long long) later),
+				 errhint("Cancel without drop_target, and DROP TABLE it if nobody needs the rows.")));
+}
 
 /*
  * Runs as the job's owner, also when another role with the right to cancel
@@ -352,6 +379,7 @@ mm_step_drop_target(const MmJob *job)
 
 		if (!table->created || get_rel_name(table->relid) == NULL)
 			continue;
+		check_alone(job, table);
 		SetUserIdAndSecContext(job->owner, save_sec_context |
 							   SECURITY_RESTRICTED_OPERATION);
 		mm_sql_run(psprintf("DROP TABLE %s", mm_step_target_name(table)));

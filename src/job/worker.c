@@ -375,6 +375,21 @@ must_not_be_absorbed(int sqlstate)
 		sqlstate == ERRCODE_CRASH_SHUTDOWN;
 }
 
+/* When the extension is dropped under a worker, that is no failure. */
+static void
+leave_without_extension(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		exists;
+
+	mm_worker_tx_begin();
+	exists = mm_catalog_exists();
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(old);
+	if (!exists)
+		proc_exit(0);
+}
+
 MmFailure *
 mm_worker_catch(MemoryContext context)
 {
@@ -394,6 +409,8 @@ mm_worker_catch(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	RESUME_INTERRUPTS();
 
+	if (edata->sqlerrcode == ERRCODE_UNDEFINED_OBJECT)
+		leave_without_extension();
 	ThrowErrorData(edata);		/* a WARNING now: to the log */
 	failure = palloc0(sizeof(MmFailure));
 	failure->sqlstate = pstrdup(unpack_sql_state(edata->sqlerrcode));

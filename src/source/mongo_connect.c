@@ -206,13 +206,14 @@ connect_addresses(MmWire *wire, const struct addrinfo *list,
 		int			sock;
 
 		if (is_forbidden_address(wire, a->ai_addr, by_name, host))
-			return -1;
+			continue;
 		sock = connect_address(wire, a->ai_addr, a->ai_addrlen,
 							   now + (deadline - now) / nleft, &code);
 		if (sock >= 0 || code == ECANCELED)
 			return sock;
 	}
-	note_connect_errno(wire, host, code);
+	if (code != 0)
+		note_connect_errno(wire, host, code);
 	return -1;
 }
 
@@ -293,7 +294,7 @@ note_tls_failure(MmWire *wire, const char *host, bool answered, int code,
 /* Puts TLS on a connected stream, which is taken over.  NULL on failure. */
 static mongoc_stream_t *
 start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
-		  int64 deadline, bson_error_t *error)
+		  int64 deadline)
 {
 	MmWireStream *stream = (MmWireStream *) base;
 	MmWire	   *wire = stream->wire;
@@ -301,6 +302,7 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 	/* A copy: the driver writes into it for this one host. */
 	mongoc_ssl_opt_t options = wire->tls;
 	mongoc_stream_t *tls;
+	bson_error_t failure = {0};
 
 	mm_mongo_log_reset();
 	tls = mongoc_stream_tls_new_with_hostname(base, host->host, &options, 1);
@@ -313,13 +315,13 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 		return NULL;
 	}
 	if (!mongoc_stream_tls_handshake_block(tls, host->host,
-										   Max(left, 0) / 1000, error))
+										   Max(left, 0) / 1000, &failure))
 	{
 		if (wire->leave == MM_WIRE_STAY)
 			note_tls_failure(wire, host->host_and_port, stream->answered,
 							 bson_get_monotonic_time() >= deadline ?
 							 ETIMEDOUT : stream->last_errno,
-							 error->message);
+							 failure.message);
 		mongoc_stream_destroy(tls);
 		return NULL;
 	}
@@ -328,7 +330,13 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 
 /*
  * The stream initiator: connects to one server.  "data" is the MmWire of the
- * source.  NULL with error set when it fails.
+ * source.
+ *
+ * Never NULL.  When a server tells of others, the driver connects to them
+ * with its lock on the topology held, and takes it once more to note that
+ * this failed (mongoc_topology_reconcile() of 1.23): the process would hang,
+ * deaf to signals, for each member of a replica set that is down.  So what
+ * could not be connected is a stream that fails when it is used.
  */
 mongoc_stream_t *
 mm_mongo_connect_open(const mongoc_uri_t *uri, const mongoc_host_list_t *host,
@@ -353,12 +361,9 @@ mm_mongo_connect_open(const mongoc_uri_t *uri, const mongoc_host_list_t *host,
 	{
 		stream = mm_mongo_stream_new(wire, sock, host->host_and_port);
 		if (wire->use_tls)
-			stream = start_tls(stream, host, deadline, error);
+			stream = start_tls(stream, host, deadline);
 	}
 	if (stream == NULL)
-		bson_set_error(error, MONGOC_ERROR_STREAM,
-					   MONGOC_ERROR_STREAM_CONNECT, "%s",
-					   wire->leave == MM_WIRE_STAY ? wire->failure_text :
-					   "interrupted");
+		stream = mm_mongo_stream_new(wire, -1, host->host_and_port);
 	return stream;
 }

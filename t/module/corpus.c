@@ -46,7 +46,7 @@ mmtest_json(PG_FUNCTION_ARGS)
 
 	initStringInfo(&out);
 	if (!mm_json_append(&out, &value, parse_form(PG_GETARG_TEXT_PP(1)),
-						MM_INVALID_TEXT_REJECT, &outcome))
+						MM_INVALID_TEXT_REJECT, true, &outcome))
 		ereport(ERROR,
 				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
 				 errmsg("invalid text at %s", outcome.failure.path)));

@@ -13,7 +13,7 @@ CREATE FUNCTION mmtest_jsonb_report(bson bytea, form text, invalid_text text,
 	OUT fault text, OUT bson_type text, OUT path text)
 	AS :'module' LANGUAGE C STRICT;
 
--- The document as text.
+-- The document as text, NUL as \u0000.
 CREATE FUNCTION mmtest_json(bson bytea, form text) RETURNS text
 	AS :'module' LANGUAGE C STRICT;
 
