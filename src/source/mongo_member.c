@@ -10,7 +10,7 @@
  * role becomes.
  *
  * When record ids stay.  While a mongod runs, a document keeps its record id
- * until it is deleted, and no other document gets it.  But a member of a
+ * until it is deleted.  But a member of a
  * replica set that was killed comes up from its last checkpoint, of up to a
  * minute ago or more, and applies its oplog again, with many threads: all
  * documents that had come since then get other record ids (measured on 4.4
@@ -21,7 +21,9 @@
  *
  * A rollback is the same thing within a process, but it goes back only to the
  * stable timestamp, which is the majority's.  So a member is only pinned when
- * what it has written by then is known to a majority.
+ * what it has written by then is known to a majority: those documents keep
+ * their record ids.  (Those of documents that were rolled back are given out
+ * again, to documents that came later than the split.)
  *
  * When to look.  mm_mongo_member_check() comes after the find.  If the server
  * is then the process that it was when the collection was split, it was so

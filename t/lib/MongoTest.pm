@@ -151,6 +151,13 @@ sub try_python
 	return eval { $self->python(@arguments) };
 }
 
+# Clustered collections came with 5.3.
+sub has_clustered
+{
+	my ($self) = @_;
+	return $self->python('print(client.server_info()["versionArray"] >= [5, 3])') eq 'True';
+}
+
 # Empty when collection and table are equal, else what differs.
 sub compare
 {
