@@ -5,7 +5,7 @@
 #   make installcheck   pg_regress against a running server
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
-#   make bench          documents per second beside the raw drain
+#   make bench          what a migration costs, beside its bounds and its peers
 #   make fuzz           damaged documents, with sanitizers
 
 ifneq ($(filter demo check bench fuzz,$(MAKECMDGOALS)),)
@@ -63,17 +63,20 @@ mongo_migrate$(DLSUFFIX): $(PRELOAD_OBJS)
 	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # Programs of the demo, the tests and the benchmark; not installed.
-PROGRAMS = scripts/bin/generate scripts/bin/drain
+PROGRAMS = scripts/bin/generate scripts/bin/drain scripts/bin/rival
 
 programs: $(PROGRAMS)
 
 scripts/bin/generate: bench/generate.c bench/generate_hostile.c bench/generate.h
 scripts/bin/drain: bench/drain.c
+scripts/bin/rival: bench/rival.c bench/rival_row.c bench/rival_json.c bench/reader.c bench/rival_row.h bench/reader.h
+scripts/bin/rival: PROGRAM_CFLAGS = -I$(shell $(PG_CONFIG) --includedir)
+scripts/bin/rival: PROGRAM_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lm
 
 $(PROGRAMS):
 	@mkdir -p scripts/bin
-	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(shell pkg-config --cflags $(MONGOC)) -o $@ $(filter %.c,$^) \
-		$(shell pkg-config --libs $(MONGOC))
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(PROGRAM_CFLAGS) $(shell pkg-config --cflags $(MONGOC)) -o $@ \
+		$(filter %.c,$^) $(PROGRAM_LIBS) $(shell pkg-config --libs $(MONGOC))
 
 clean: clean-programs
 clean-programs:

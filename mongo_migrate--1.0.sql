@@ -55,7 +55,8 @@ CREATE TABLE mongo_migrate.job_table (
   database      text NOT NULL,
   collection    text NOT NULL,
   filter        json,
-  relid         oid NOT NULL,         -- no regclass: a dump and pg_upgrade do not keep it
+  relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
+  origin        text NOT NULL,        -- cluster and database in which relid means something
   target_schema name NOT NULL,
   target_table  name NOT NULL,
   if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),
@@ -66,6 +67,9 @@ CREATE TABLE mongo_migrate.job_table (
                 CHECK (phase IN ('planning', 'copying', 'indexing', 'analyzing', 'following', 'cutover', 'verifying')),
   split         text,
   split_reason  text,
+  split_pin     bytea,                -- BSON, opaque to all but the source: the server that the chunks hold for
+  split_lost    text,                 -- why the chunks are void: the copy begins again from empty
+  restarts      integer NOT NULL DEFAULT 0,  -- how often it did
   sink          text NOT NULL,
   sink_reason   text NOT NULL,
   docs_total    bigint NOT NULL,      -- estimate

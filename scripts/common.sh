@@ -107,6 +107,7 @@ start_postgres()
 		max_wal_size = ${MAX_WAL_SIZE:-4GB}
 		log_line_prefix = '%m [%p] %b '
 		fsync = ${FSYNC:-on}
+		${POSTGRES_SETTINGS-}
 	EOF
 	as_user bash -c "cat '$work/postgres.conf' >>'$postgres_data/postgresql.conf'"
 	as_user "$(bindir)/pg_ctl" -D "$postgres_data" -l "$work/postgres.log" -w start >"$work/pg_ctl.log" 2>&1 ||

@@ -24,13 +24,8 @@ my $start = "SET client_min_messages = error; SET mongo_migrate.checkpoint_bytes
   . "SELECT migrate_start('$uri', 'mixed', if_exists => 'replace', workers => 3, options => '{\"chunk_size\": \"512kB\"}');"
   . 'SELECT migrate_alter(NULL, max_docs_per_second => 7000); COMMIT';
 
-# False while the server recovers from a crash.
-sub try_sql
-{
-	my ($sql) = @_;
-	my ($out, $err) = ('', '');
-	return $node->psql('postgres', $sql, stdout => \$out, stderr => \$err) == 0 ? $out : undef;
-}
+# Undefined while the server recovers from a crash.
+sub try_sql { my ($sql) = @_; return MongoTest::ask($node, $sql); }
 
 sub start_load
 {

@@ -121,6 +121,9 @@ typedef struct MmTarget
 extern MmTarget mm_target_find(const MmCall *call, bool lock);
 /* The place alone, whatever is there. */
 extern MmTarget mm_target_name(const MmCall *call);
+/* How the collection would be cut for this target. */
+extern MmSplitRequest mm_target_split_request(const MmTarget *target,
+											  const MmCall *call);
 /* Creates, truncates or replaces the table; returns its OID. */
 extern Oid	mm_target_prepare(const MmTarget *target, const MmCall *call);
 

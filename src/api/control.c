@@ -203,8 +203,8 @@ migrate_cancel(PG_FUNCTION_ARGS)
 						   GetUserNameFromId(job->owner, true))));
 	if (job->state == MM_JOB_CANCELED && !drop_target)
 		return mm_state_datum(fcinfo, job->state);
-	if (drop_target)
-		mm_job_set_drop_target(job->job_id);
+	if (drop_target != job->drop_target)
+		mm_job_set_drop_target(job->job_id, drop_target);
 	if (drop_target && pid == 0)
 		mm_step_drop_target(job);
 	mm_job_set_state(job->job_id, state, NULL);

@@ -49,18 +49,15 @@ put_step(PlanOutput *out, const char *action, const char *object,
 
 /* How the collection would be cut, as the coordinator will ask for it. */
 static MmSplit *
-ask_split(const MmCall *call)
+ask_split(const MmCall *call, const MmTarget *target)
 {
-	const MmCollection *collection = call->input.collection;
 	MmSource   *source = call->input.source;
+	MmSplitRequest request = mm_target_split_request(target, call);
 	MmSourceError error = {0};
 	MmSplit    *split;
 
-	if (!source->ops->split(source, collection, call->filter,
-							call->options.split,
-							mm_step_chunk_bytes(collection, call->workers,
-												call->options.chunk_bytes),
-							&split, &error))
+	if (!source->ops->split(source, call->input.collection, call->filter,
+							&request, &split, &error))
 		mm_source_raise(&error);
 	return split;
 }
@@ -192,7 +189,7 @@ migrate_plan(PG_FUNCTION_ARGS)
 	call.options = mm_arg_options(fcinfo, 7);
 	mm_call_prepare(&call);
 	target = mm_target_find(&call, false);
-	put_steps(&out, &call, &target, ask_split(&call));
+	put_steps(&out, &call, &target, ask_split(&call, &target));
 	mm_input_close(&call.input);
 	return (Datum) 0;
 }

@@ -14,10 +14,14 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_authid.h"
+#include "commands/defrem.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
@@ -107,9 +111,36 @@ static void
 check_plan(Oid relid, const MmContract *contract)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
+	ListCell   *lc;
 
 	(void) mm_plan_create(contract, RelationGetDescr(rel), false);
+	foreach(lc, contract->key_columns)
+	{
+		Oid			type = get_atttype(relid, get_attnum(relid, lfirst(lc)));
+
+		if (!OidIsValid(GetDefaultOpClass(type, BTREE_AM_OID)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("column \"%s\" cannot be part of a primary key",
+							(char *) lfirst(lc)),
+					 errdetail("Type %s has no order.",
+							   format_type_be(type))));
+	}
 	table_close(rel, NoLock);
+}
+
+/* A way of splitting that cannot be had is refused here, not in a worker. */
+static void
+check_split(const MmCall *call, const MmTarget *target)
+{
+	MmSource   *source = call->input.source;
+	MmSplitRequest request = mm_target_split_request(target, call);
+	MmSourceError error = {0};
+
+	if (request.method != MM_SPLIT_AUTO &&
+		!source->ops->check_split(source, call->input.collection,
+								  call->filter, &request, &error))
+		mm_source_raise(&error);
 }
 
 /* Prepares the table, with the row of it. */
@@ -120,6 +151,7 @@ make_table(MmCall *call)
 	MmTarget	target = mm_target_find(call, true);
 	const MmCollection *collection = call->input.collection;
 
+	check_split(call, &target);
 	table->table_no = 1;
 	table->database = collection->database;
 	table->collection = collection->name;

@@ -26,6 +26,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/steps.h"
 #include "sink/sink.h"
 
 /* ---------------------------------------------------------------------
@@ -95,7 +96,7 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 						 att->attgenerated ? "generated, " : "", have,
 						 format_type_with_typemod(wanted.typid,
 												  wanted.typmod));
-	field->type = have;
+	field->type = mm_type_text(att->atttypid, att->atttypmod);
 	field->not_null = field->not_null || att->attnotnull;
 }
 
@@ -230,6 +231,14 @@ mm_target_find(const MmCall *call, bool lock)
 	}
 	call->contract->target = result.name;
 	return result;
+}
+
+MmSplitRequest
+mm_target_split_request(const MmTarget *target, const MmCall *call)
+{
+	return mm_step_split_request(call->input.collection, call->options.split,
+								 call->workers, call->options.chunk_bytes,
+								 target->fresh);
 }
 
 Oid

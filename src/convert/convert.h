@@ -21,6 +21,7 @@
  *	  reject.c   why a document is rejected
  *	  tally.c    what became of the values of each field
  *	  value.c    one BSON value -> one Datum
+ *	  scalar.c   the same for numbers, times, booleans and UUIDs
  *	  input.c    text -> Datum: what a string becomes in a typed column
  *	  extended.c BSON value -> Extended JSON, over a writer
  *	  json.c     the writer of text, and the text form of scalars
@@ -269,6 +270,7 @@ typedef struct MmSqlType
 } MmSqlType;
 
 extern MmSqlType mm_type_parse(const char *text);
+extern char *mm_type_text(Oid typid, int32 typmod);
 /* true if convert can fill such a column */
 extern bool mm_type_is_fillable(Oid typid, int32 typmod);
 /* true if a column "have" can take what "wanted" was meant for */

@@ -166,6 +166,28 @@ mm_form_double_with_point(double v, char *buffer)
 	return buffer;
 }
 
+/*
+ * A coefficient of more than 34 digits stands for zero (IEEE 754-2008, 3.5.2),
+ * and is that for MongoDB.  libbson knows it of those that have two bits in
+ * front of the exponent, and of the others writes the digits.
+ */
+static void
+clear_large_coefficient(bson_decimal128_t *dec)
+{
+	const uint64 form = UINT64CONST(0x6000000000000000);
+	const uint64 mask = UINT64CONST(0x0001ffffffffffff);
+	const uint64 max_high = UINT64CONST(0x0001ed09bead87c0);	/* 10^34 - 1 */
+	const uint64 max_low = UINT64CONST(0x378d8e63ffffffff);
+	uint64		high = dec->high & mask;
+
+	if ((dec->high & form) != form &&
+		(high > max_high || (high == max_high && dec->low > max_low)))
+	{
+		dec->high &= ~mask;
+		dec->low = 0;
+	}
+}
+
 /* As MongoDB prints it: "0.10", "1E+3", "-0", "NaN", "Infinity". */
 char *
 mm_form_decimal(const uint8 *decimal, char *buffer)
@@ -176,6 +198,7 @@ mm_form_decimal(const uint8 *decimal, char *buffer)
 					 "no room for the digits of a decimal");
 	dec.low = mm_walk_uint64(decimal);
 	dec.high = mm_walk_uint64(decimal + 8);
+	clear_large_coefficient(&dec);
 	bson_decimal128_to_string(&dec, buffer);
 	return buffer;
 }

@@ -297,7 +297,9 @@ fill_absent(MmPlan *plan)
 	{
 		const MmColumn *column = &plan->columns[i];
 
-		if (column->entry == NULL || column->entry->serial == plan->serial)
+		if (column == plan->document ||
+			(column->entry != NULL &&
+			 column->entry->serial == plan->serial))
 			continue;
 		plan->values[column->index] = column->default_value;
 		plan->isnull[column->index] = !column->has_default;

@@ -48,6 +48,13 @@ may_have_column(const MmLeftover *left)
 		mm_text_check(left->value.key, left->value.key_len) == MM_TEXT_GOOD;
 }
 
+/* Is there a place for what is in no column: _extra, or the document's own? */
+static bool
+keeps_rest(const MmPlan *plan)
+{
+	return plan->extra >= 0 || plan->document != NULL;
+}
+
 static Verdict
 judge_unknown(const MmPlan *plan, const MmLeftover *left)
 {
@@ -64,7 +71,7 @@ judge_unknown(const MmPlan *plan, const MmLeftover *left)
 		case MM_EXTRA_COLUMN:
 			break;
 	}
-	return plan->extra >= 0 ? VERDICT_KEEP : VERDICT_REJECT;
+	return keeps_rest(plan) ? VERDICT_KEEP : VERDICT_REJECT;
 }
 
 /* A column that must not be null leaves less choice. */
@@ -79,7 +86,7 @@ judge_misfit(const MmPlan *plan, const MmLeftover *left)
 	switch (column ? column->on_error : plan->contract->on_error)
 	{
 		case MM_ON_ERROR_EXTRA:
-			return not_null || plan->extra < 0 ?
+			return not_null || !keeps_rest(plan) ?
 				VERDICT_REJECT : VERDICT_DIVERT;
 		case MM_ON_ERROR_SET_NULL:
 			return not_null ? VERDICT_REJECT : VERDICT_NULL;
@@ -103,7 +110,7 @@ judge(const MmPlan *plan, const MmLeftover *left)
 		case MM_LEFT_IGNORE:
 			return VERDICT_IGNORE;
 		case MM_LEFT_EXTRA:
-			return plan->extra >= 0 ? VERDICT_KEEP : VERDICT_REJECT;
+			return keeps_rest(plan) ? VERDICT_KEEP : VERDICT_REJECT;
 		case MM_LEFT_UNKNOWN:
 		case MM_LEFT_EMPTY:
 			break;
@@ -230,6 +237,8 @@ fill_extra(MmPlan *plan, const Verdict *verdicts, MmReject *reject)
 	MmJsonbChanges changes;
 	Jsonb	   *extra;
 
+	if (plan->extra < 0)
+		return true;			/* it stands in the document's column */
 	mm_jsonb_begin(builder, plan->contract->invalid_text);
 	mm_jsonb_begin_object(builder);
 	for (int i = 0; i < plan->nleft; i++)

@@ -206,7 +206,9 @@ mm_walk_key(MmWalk *walk, MmValue *value)
 	uint32		len = mm_walk_key_len(walk->pos, walk->end);
 
 	if (len == walk->end - walk->pos)
-		return mm_walk_fail(walk, "The name of an element does not end.");
+		return mm_walk_fail(walk, value->type == '\0' ?
+							"A document ends before its length." :
+							"The name of an element does not end.");
 	value->key = (const char *) walk->pos;
 	value->key_len = len;
 	walk->pos += len + 1;

@@ -117,15 +117,35 @@ extern void mm_job_insert_table(int64 job_id, const MmJobTable *table);
 extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
-extern void mm_job_set_drop_target(int64 job_id);
+extern void mm_job_set_drop_target(int64 job_id, bool drop_target);
 extern void mm_job_forget(int64 job_id);
 extern void mm_job_expire(int seconds);
 extern void mm_job_alter(const MmJob *job);
 extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 /* Leaves the phase a table is in (phase < 0: only stops its clock). */
 extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
-extern void mm_job_set_split(int64 job_id, int table_no,
-							 const MmSplit *split);
+/*
+ * Stores the plan of a table.  attempts: the number behind which attempts at
+ * its chunks are counted.
+ */
+extern void mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
+							 int attempts);
+/* With so many restarts, no split is tried that can be lost. */
+#define MM_MAX_RESTARTS 3
+/*
+ * Notes that the chunks of a table are void.  for_good: such a split is not
+ * to be tried again.
+ */
+extern void mm_job_lose_split(int64 job_id, int table_no, const char *reason,
+							  bool for_good);
+/* Why the chunks of a table of the job are void, or NULL. */
+extern char *mm_job_split_lost(int64 job_id);
+/*
+ * Forgets all that was read for a table; its rows are the caller's business.
+ * Returns the greatest number of an attempt: that of the next must be greater,
+ * or it would not fence off loaders of old.
+ */
+extern int	mm_job_begin_again(int64 job_id, int table_no);
 /* Message 34 when more than 10 % are rejected, else NULL. */
 extern char *mm_job_rejects_message(const char *database,
 									const char *collection,
@@ -144,6 +164,8 @@ extern int64 mm_job_of_relation(Oid relid);
  * Keeps other sessions from starting or retrying a job on a table of this
  * name until the end of the transaction; it need not exist.
  */
+/* The first job after this one that loaded the same table, or 0. */
+extern int64 mm_job_after(Oid relid, int64 job_id);
 extern void mm_job_lock_target(Oid schema, const char *table);
 /* List of the jobs that have begun and not ended, as int64 *. */
 extern List *mm_job_list_begun(void);

@@ -18,6 +18,11 @@
  * canceled.  A query cancel makes it look at the row at once: that is how
  * migrate_cancel() gets through to an index build.
  *
+ * The chunks of a table may become void while it is copied (job_table.
+ * split_lost, written by a loader): then all loaders leave, and the table goes
+ * back to planning, which empties it.  The same is done when the key cannot
+ * be built because documents came twice; see give_up_records().
+ *
  * Exit codes: 0 when there is nothing more to do, also after a failure that
  * was recorded; 1, by an error that could not be recorded or a termination,
  * lets the postmaster start a new coordinator.  However this process ends,
@@ -51,6 +56,7 @@
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+#define STOP_PATIENCE_MS 2000
 #define RIGHTS_MS 2000
 /* Documents read before their share of rejects means anything. */
 #define REJECTS_WORTH_TELLING 1000
@@ -79,6 +85,7 @@ typedef struct Poll
 {
 	MmJobState	state;
 	MmJob	   *job;			/* as it is now; NULL: gone */
+	char	   *split_lost;		/* or NULL */
 	MmCounters	books;
 	int			open;			/* chunks pending or running */
 	int			failed;
@@ -155,9 +162,9 @@ terminate_loaders(int code, Datum arg)
 			TerminateBackgroundWorker(c->loaders[i]);
 }
 
-/* SIGUSR1 only sets their latch, in case one waits. */
+/* SIGUSR1 only sets their latch, in case one waits; SIGINT ends a query. */
 static void
-wake_loaders(Coordinator *c)
+signal_loaders(Coordinator *c, int signal)
 {
 	for (int i = 0; i < c->shared->nloaders; i++)
 	{
@@ -165,21 +172,29 @@ wake_loaders(Coordinator *c)
 
 		if (c->loaders[i] != NULL &&
 			GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
-			kill(pid, SIGUSR1);
+			kill(pid, signal);
 	}
 }
 
-/* Has all loaders leave at their next batch, and waits for it. */
+/*
+ * Has all loaders leave at their next batch, and waits for it.  One that does
+ * not in time may wait for somebody's lock: its query is canceled.
+ */
 static void
 stop_loaders(Coordinator *c, MmJobState wanted)
 {
+	TimestampTz since = GetCurrentTimestamp();
+
 	pg_atomic_write_u32(&c->shared->wanted, wanted);
 	for (;;)
 	{
 		reap_loaders(c);
 		if (count_loaders(c) == 0)
 			break;
-		wake_loaders(c);
+		signal_loaders(c, TimestampDifferenceExceeds(since,
+													 GetCurrentTimestamp(),
+													 STOP_PATIENCE_MS) ?
+					   SIGINT : SIGUSR1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -312,6 +327,7 @@ poll_job(Coordinator *c, Poll *poll)
 		poll->state = poll->job->state;
 		mm_chunk_totals(c->args.job_id, &poll->books, &poll->open,
 						&poll->failed);
+		poll->split_lost = mm_job_split_lost(c->args.job_id);
 		mm_worker_count(&used, &poll->loaders);
 		poll->allowed = mm_max_workers - poll->loaders;
 		poll->free_slots = max_worker_processes - used;
@@ -334,7 +350,7 @@ obey_changes(Coordinator *c, const MmJob *now)
 	pg_atomic_write_u32(&c->shared->wanted_loaders, now->workers);
 	c->told_shortage = false;
 	c->next_start = 0;
-	wake_loaders(c);
+	signal_loaders(c, SIGUSR1);
 }
 
 static void
@@ -446,9 +462,12 @@ warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
 	MemoryContextSwitchTo(c->context);
 }
 
-/* Runs loaders until no chunk is left.  False: the job is to stop. */
+/*
+ * Runs loaders until no chunk is left, or the split is lost (which table then
+ * tells).  False: the job is to stop.
+ */
 static bool
-copy_chunks(Coordinator *c, const MmJobTable *table)
+copy_chunks(Coordinator *c, MmJobTable *table)
 {
 	for (;;)
 	{
@@ -462,6 +481,11 @@ copy_chunks(Coordinator *c, const MmJobTable *table)
 		publish_rate(c);
 		if (poll.state != MM_JOB_RUNNING)
 			return false;
+		if (poll.split_lost != NULL)
+			table->split_lost = MemoryContextStrdup(c->context,
+													poll.split_lost);
+		if (table->split_lost != NULL)
+			break;
 		if (poll.failed > 0)
 		{
 			stop_loaders(c, MM_JOB_CANCELING);
@@ -508,35 +532,64 @@ verify_table(Coordinator *c, MmJobTable *table)
 	mm_step_verify(c->job, table, &poll.books);
 }
 
+static bool
+plan_table(Coordinator *c, MmJobTable *table)
+{
+	bool		again = table->split_lost != NULL;
+	Poll		poll;
+
+	if (!mm_step_plan(c->job, table, stop_wanted))
+		return false;
+	if (again)
+	{
+		poll_job(c, &poll);
+		mm_shared_reset(c->shared, &poll.books);
+		memset(&c->rate, 0, sizeof(c->rate));
+		c->told_rejects = false;
+	}
+	return true;
+}
+
+/* The phase that the table is in.  False: the job is to stop. */
+static bool
+run_phase(Coordinator *c, MmJobTable *table)
+{
+	switch (table->phase)
+	{
+		case MM_PHASE_PLANNING:
+			return plan_table(c, table);
+		case MM_PHASE_COPYING:
+			return copy_chunks(c, table);
+		case MM_PHASE_INDEXING:
+			mm_step_index(c->job, table);
+			break;
+		case MM_PHASE_ANALYZING:
+			mm_step_analyze(c->job, table);
+			break;
+		case MM_PHASE_VERIFYING:
+			verify_table(c, table);
+			break;
+	}
+	return true;
+}
+
 /* From the phase it is in to its end.  False: the job is to stop. */
 static bool
 run_table(Coordinator *c, MmJobTable *table)
 {
-	for (MmPhase phase = table->phase;; phase++)
+	MmPhase		phase = table->phase;
+
+	for (;;)
 	{
+		if (table->split_lost != NULL)
+			phase = MM_PHASE_PLANNING;
 		if (stop_wanted())
 			return false;
 		enter_phase(c, table, phase);
-		switch (phase)
-		{
-			case MM_PHASE_PLANNING:
-				if (!mm_step_plan(c->job, table, stop_wanted))
-					return false;
-				break;
-			case MM_PHASE_COPYING:
-				if (!copy_chunks(c, table))
-					return false;
-				break;
-			case MM_PHASE_INDEXING:
-				mm_step_index(c->job, table);
-				break;
-			case MM_PHASE_ANALYZING:
-				mm_step_analyze(c->job, table);
-				break;
-			case MM_PHASE_VERIFYING:
-				verify_table(c, table);
-				return true;
-		}
+		if (!run_phase(c, table))
+			return false;
+		if (table->split_lost == NULL && phase++ == MM_PHASE_VERIFYING)
+			return true;
 	}
 }
 
@@ -601,12 +654,51 @@ begin_running(Coordinator *c, bool crashed)
 }
 
 /*
+ * Drops the target of a job that is being canceled, in a transaction of its
+ * own: the job is canceled also when something depends on the table.
+ */
+static MmFailure *
+drop_target(Coordinator *c)
+{
+	MmFailure  *volatile failure = NULL;
+
+	PG_TRY();
+	{
+		MmJob	   *job;
+
+		mm_worker_tx_begin();
+		job = load_job(c, false);
+		if (job != NULL && job->state == MM_JOB_CANCELING && job->drop_target)
+			mm_step_drop_target(job);
+		mm_worker_tx_commit();
+	}
+	PG_CATCH();
+	{
+		failure = mm_worker_catch(c->context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(c->context);
+	return failure;
+}
+
+static void
+set_canceled(const MmJob *job, const MmFailure *failure)
+{
+	if (failure != NULL)
+		mm_job_event(job->job_id, "warning", NULL,
+					 psprintf("the target was not dropped: %s",
+							  failure->message), failure->detail);
+	mm_job_set_state(job->job_id, MM_JOB_CANCELED, failure);
+}
+
+/*
  * Ends what a session asked for, or the job as a whole.  False: the job was
  * resumed while it was pausing, and runs again.
  */
 static bool
 finish(Coordinator *c, bool completed)
 {
+	MmFailure  *not_dropped = drop_target(c);
 	MmJob	   *job;
 	bool		finished = true;
 
@@ -615,11 +707,7 @@ finish(Coordinator *c, bool completed)
 	if (job == NULL || mm_state_is_final(job->state))
 		;						/* forgotten, or ended by a session */
 	else if (job->state == MM_JOB_CANCELING)
-	{
-		if (job->drop_target)
-			mm_step_drop_target(job);
-		mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
-	}
+		set_canceled(job, not_dropped);
 	else if (completed)
 	{
 		mm_chunk_check_books(job->job_id);
@@ -667,6 +755,7 @@ run_job(Coordinator *c, bool crashed)
 static void
 record_failure(Coordinator *c, const MmFailure *failure)
 {
+	MmFailure  *not_dropped = drop_target(c);
 	MmJob	   *job;
 
 	mm_worker_tx_begin();
@@ -675,10 +764,8 @@ record_failure(Coordinator *c, const MmFailure *failure)
 	{
 		mm_job_event(job->job_id, "error", NULL, failure->message,
 					 failure->detail);
-		if (job->state == MM_JOB_CANCELING && job->drop_target)
-			mm_step_drop_target(job);
 		if (job->state == MM_JOB_CANCELING)
-			mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
+			set_canceled(job, not_dropped);
 		else
 			mm_job_set_state(job->job_id, MM_JOB_FAILED, failure);
 		mm_worker_unlock_job(job->job_id);
@@ -730,9 +817,62 @@ take_lock(int64 job_id)
 	return ours;
 }
 
+/* Is the key of the table nothing but _id, which is unique in the source? */
+static bool
+has_id_key(const MmContract *contract)
+{
+	ListCell   *lc;
+
+	if (list_length(contract->key_columns) != 1)
+		return false;
+	foreach(lc, contract->fields)
+	{
+		const MmField *field = lfirst(lc);
+
+		if (field->path != NULL && field->column != NULL &&
+			strcmp(field->path, "_id") == 0)
+			return strcmp(field->column,
+						  linitial(contract->key_columns)) == 0;
+	}
+	return false;
+}
+
+/*
+ * A document that is deleted and inserted again with the same _id has another
+ * record id then, and may be read as both; ranges of _id meet it once.  When
+ * the key cannot be built for that, the copy begins again, by ranges of _id.
+ */
+static bool
+give_up_records(Coordinator *c, const MmFailure *failure)
+{
+	ListCell   *lc;
+
+	if (strcmp(failure->sqlstate,
+			   unpack_sql_state(ERRCODE_UNIQUE_VIOLATION)) != 0 ||
+		c->job->options.split != MM_SPLIT_AUTO)
+		return false;
+	foreach(lc, c->tables)
+	{
+		const MmJobTable *table = lfirst(lc);
+
+		if (table->phase != MM_PHASE_INDEXING ||
+			table->split != MM_SPLIT_RECORD || !has_id_key(table->contract))
+			continue;
+		mm_worker_tx_begin();
+		mm_job_lose_split(c->job->job_id, table->table_no,
+						  psprintf("Documents were deleted and inserted again while they were read: %s",
+								   failure->detail ? failure->detail :
+								   failure->message), true);
+		mm_worker_tx_commit();
+		MemoryContextSwitchTo(c->context);
+		return true;
+	}
+	return false;
+}
+
 /*
  * One pass over the job with its failures recorded.  False: a query cancel
- * came; look at the job again.
+ * came, or a table is to begin again; look at the job again.
  */
 static bool
 run_guarded(Coordinator *c, bool crashed)
@@ -761,6 +901,8 @@ run_guarded(Coordinator *c, bool crashed)
 
 	if ((canceled || failure != NULL) && c->shared != NULL)
 		stop_loaders(c, MM_JOB_CANCELING);
+	if (failure != NULL && give_up_records(c, failure))
+		return false;
 	if (failure != NULL)
 		record_failure(c, failure);
 	return !canceled;

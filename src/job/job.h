@@ -135,6 +135,9 @@ typedef struct MmJobTable
 	MmContract *contract;
 	MmPhase		phase;
 	MmSplitMethod split;		/* MM_SPLIT_AUTO: not yet planned */
+	bytea	   *pin;			/* of the split, or NULL */
+	char	   *split_lost;		/* why it is void, or NULL */
+	int			restarts;		/* copies thrown away for that */
 	char	   *sink;
 	char	   *sink_reason;
 	int64		docs_total;

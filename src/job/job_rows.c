@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -213,7 +214,21 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	table->sink_reason = mm_row_text(scope, row, 15);
 	table->docs_total = mm_row_int8(row, 16);
 	table->bytes_total = mm_row_int8(row, 17);
+	table->pin = mm_row_bytea(scope, row, 18);
+	table->split_lost = mm_row_text(scope, row, 19);
+	table->restarts = mm_row_int4(row, 20);
 	return table;
+}
+
+/*
+ * Where an OID means what it says: a dump that is restored elsewhere brings
+ * the rows of final jobs with it.
+ */
+static char *
+origin(void)
+{
+	return psprintf("%llu/%u", (unsigned long long) GetSystemIdentifier(),
+					MyDatabaseId);
 }
 
 /* List of MmJobTable *, by number. */
@@ -226,11 +241,14 @@ mm_job_load_tables(int64 job_id)
 	uint64		rows;
 
 	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
 	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
-							" relid, target_schema, target_table, if_exists,"
+							" CASE WHEN origin = $2 THEN relid ELSE 0::oid END,"
+							" target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
-							" sink_reason, docs_total, bytes_total"
+							" sink_reason, docs_total, bytes_total,"
+							" split_pin, split_lost, restarts"
 							" FROM mongo_migrate.job_table WHERE job_id = $1"
 							" ORDER BY table_no", &args);
 	for (uint64 i = 0; i < rows; i++)
@@ -328,13 +346,15 @@ mm_job_insert_table(int64 job_id, const MmJobTable *table)
 	mm_arg_text(&args, table->sink_reason);
 	mm_arg_int8(&args, table->docs_total);
 	mm_arg_int8(&args, table->bytes_total);
+	mm_arg_text(&args, origin());
 	mm_catalog_execute("INSERT INTO mongo_migrate.job_table"
 					   " (job_id, table_no, database, collection, filter,"
 					   " relid, target_schema, target_table, if_exists,"
 					   " created, fresh, mapping, sink, sink_reason,"
-					   " docs_total, bytes_total)"
+					   " docs_total, bytes_total, origin)"
 					   " VALUES ($1, $2, $3, $4, $5::json, $6, $7::name,"
-					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16)",
+					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16,"
+					   " $17)",
 					   &args);
 }
 
@@ -398,7 +418,7 @@ mm_job_begin_running(int64 job_id, int64 shared_handle)
 }
 
 void
-mm_job_set_drop_target(int64 job_id)
+mm_job_set_drop_target(int64 job_id, bool drop_target)
 {
 	MmArgs		args = {0};
 
@@ -501,9 +521,9 @@ mm_job_set_phase(int64 job_id, int table_no, int phase)
 	mm_catalog_end(&scope);
 }
 
-/* Stores the plan of a table: the way of splitting, and its chunks. */
 void
-mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
+mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
+				 int attempts)
 {
 	MmCatalogScope scope;
 	MmArgs		args = {0};
@@ -512,9 +532,10 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 	mm_arg_int4(&args, table_no);
 	mm_arg_text(&args, mm_split_method_name(split->method));
 	mm_arg_text(&args, split->reason);
+	mm_arg_bytea(&args, split->pin);
 	mm_catalog_begin(&scope);
 	mm_catalog_query("UPDATE mongo_migrate.job_table SET split = $3,"
-					 " split_reason = $4"
+					 " split_reason = $4, split_pin = $5, split_lost = NULL"
 					 " WHERE job_id = $1 AND table_no = $2", &args);
 	for (int i = 0; i < split->nchunks; i++)
 	{
@@ -522,11 +543,72 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 		mm_arg_int4(&args, i + 1);
 		mm_arg_bytea(&args, split->chunks[i].lower);
 		mm_arg_bytea(&args, split->chunks[i].upper);
+		mm_arg_int4(&args, attempts);
 		mm_catalog_query("INSERT INTO mongo_migrate.chunk"
 						 " (job_id, table_no, chunk_no, lower_bound,"
-						 " upper_bound) VALUES ($1, $2, $3, $4, $5)", &args);
+						 " upper_bound, attempts, attempts_excused)"
+						 " VALUES ($1, $2, $3, $4, $5, $6, $6)", &args);
 	}
 	mm_catalog_end(&scope);
+}
+
+void
+mm_job_lose_split(int64 job_id, int table_no, const char *reason,
+				  bool for_good)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_text(&args, reason);
+	mm_arg_int4(&args, for_good ? MM_MAX_RESTARTS - 1 : 0);
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET split_lost = $3,"
+					   " restarts = greatest(restarts, $4)"
+					   " WHERE job_id = $1 AND table_no = $2"
+					   " AND split_lost IS NULL", &args);
+}
+
+char *
+mm_job_split_lost(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	char	   *reason = NULL;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT split_lost FROM mongo_migrate.job_table"
+						 " WHERE job_id = $1 AND split_lost IS NOT NULL"
+						 " LIMIT 1", &args) == 1)
+		reason = mm_row_text(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return reason;
+}
+
+/* The lines of conflicts go with their chunks. */
+int
+mm_job_begin_again(int64 job_id, int table_no)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			attempts;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT COALESCE(max(attempts), 0)"
+					 " FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	attempts = mm_row_int4(0, 1);
+	mm_catalog_query("DELETE FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_query("DELETE FROM mongo_migrate.dead_letter"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_query("UPDATE mongo_migrate.job_table"
+					 " SET restarts = restarts + 1, rejects_told = false"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_end(&scope);
+	return attempts;
 }
 
 MmContract *
@@ -647,6 +729,25 @@ mm_job_of_relation(Oid relid)
 		job_id = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);
 	return job_id;
+}
+
+int64
+mm_job_after(Oid relid, int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int64		later = 0;
+
+	mm_arg_oid(&args, relid);
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, origin());
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT job_id FROM mongo_migrate.job_table"
+						 " WHERE relid = $1 AND job_id > $2 AND origin = $3"
+						 " ORDER BY job_id LIMIT 1", &args) == 1)
+		later = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	return later;
 }
 
 void

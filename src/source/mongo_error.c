@@ -473,6 +473,16 @@ mm_mongo_error_set(MmMongoSource *source, const bson_error_t *failure,
 	}
 }
 
+int
+mm_mongo_error_code(const MmMongoSource *source)
+{
+	bson_iter_t iter;
+
+	if (!bson_iter_init_find(&iter, source->reply, "code"))
+		return 0;
+	return (int) bson_iter_as_int64(&iter);
+}
+
 /* Message 1, with the driver's reason. */
 void
 mm_mongo_error_uri(const bson_error_t *failure, MmSourceError *error)

@@ -40,7 +40,7 @@ static const char *const form_names[] = {"simple", "relaxed", "canonical"};
  * ---------------------------------------------------------------------
  */
 
-static MmJsonForm
+MmJsonForm
 parse_form(text *name)
 {
 	for (int i = 0; i < lengthof(form_names); i++)
@@ -79,7 +79,7 @@ document_value(const uint8 *doc, uint32 len)
 	};
 }
 
-static MmValue
+MmValue
 argument_value(bytea *bson)
 {
 	return document_value((uint8 *) VARDATA_ANY(bson),

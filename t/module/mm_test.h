@@ -15,6 +15,12 @@
 
 #include "convert/extended.h"
 
+/* ---- mm_test.c ---- */
+
+/* Arguments; both raise when they are none. */
+extern MmJsonForm parse_form(text *name);
+extern MmValue argument_value(bytea *bson);
+
 /* ---- oracle.c ---- */
 
 typedef struct Oracle Oracle;

@@ -13,6 +13,19 @@ CREATE FUNCTION mmtest_jsonb_report(bson bytea, form text, invalid_text text,
 	OUT fault text, OUT bson_type text, OUT path text)
 	AS :'module' LANGUAGE C STRICT;
 
+-- The document as text, NUL as \u0000.
+CREATE FUNCTION mmtest_json(bson bytea, form text) RETURNS text
+	AS :'module' LANGUAGE C STRICT;
+
+-- What is wrong with the document; NULL when it is valid.
+CREATE FUNCTION mmtest_valid(bson bytea) RETURNS text
+	AS :'module' LANGUAGE C STRICT;
+
+-- Its dead letter, the same in either layout, under invalid_text = reject:
+-- stage|sqlstate|message|detail|path; NULL when it is stored.
+CREATE FUNCTION mmtest_reject(bson bytea) RETURNS text
+	AS :'module' LANGUAGE C STRICT;
+
 -- Writes random documents by both; an error names the first that differs.
 CREATE FUNCTION mmtest_jsonb_equal(seed bigint, documents integer) RETURNS bigint
 	AS :'module' LANGUAGE C STRICT;
