@@ -5,10 +5,11 @@
 #   make installcheck   pg_regress against a running server
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
+#   make check-faults   the fault suite in full: kills at every step
 #   make bench          what a migration costs, beside its bounds and its peers
 #   make fuzz           damaged documents, with sanitizers
 
-ifneq ($(filter demo check bench fuzz,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check check-faults bench fuzz,$(MAKECMDGOALS)),)
 
 # These set up a machine that may have neither PostgreSQL nor pkg-config yet,
 # so that nothing of PGXS is read for them.
@@ -18,13 +19,16 @@ demo:
 check:
 	@scripts/check
 
+check-faults:
+	@scripts/check-faults
+
 bench:
 	@bench/run
 
 fuzz:
 	@scripts/fuzz
 
-.PHONY: demo check bench fuzz
+.PHONY: demo check check-faults bench fuzz
 
 else
 
@@ -46,6 +50,17 @@ PG_CFLAGS = -Wno-deprecated-declarations -std=gnu11 -Wall -Wextra -Werror -Wno-u
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement \
 	-fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs $(MONGOC))
+
+# For tests, in a copy of this directory (scripts/common.sh): objects of
+# different builds are not told apart.
+ifdef FAULTS
+PG_CPPFLAGS += -DMM_DEBUG_POINTS
+endif
+ifdef SANITIZE
+SANITIZERS = -fsanitize=address,undefined -fno-sanitize-recover=undefined
+PG_CFLAGS += $(SANITIZERS) -fno-omit-frame-pointer -O1 -g
+SHLIB_LINK += $(SANITIZERS)
+endif
 
 # No bitcode: nothing here is worth inlining into a query.
 override with_llvm := no

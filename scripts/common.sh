@@ -5,6 +5,9 @@
 #   start_mongod             sets MONGODB_URI; a replica set of one
 #   start_postgres DATABASE  sets PGHOST, PGPORT, PGUSER, PGDATABASE
 #   as_user COMMAND...       runs a command as the user PostgreSQL runs as
+#   use_variant NAME VARIABLE=VALUE...
+#                            a copy of the PostgreSQL installation with the
+#                            extension built so; sets PG_CONFIG
 #
 # PostgreSQL refuses to run as root, so root's servers run as "postgres".
 
@@ -127,5 +130,32 @@ build_and_install()
 	make -s -C "$root" PG_CONFIG="$PG_CONFIG" all programs >"$work/build.log" 2>&1 ||
 		{ tail -n 30 "$work/build.log" >&2; die "the build failed"; }
 	as_root make -s -C "$root" PG_CONFIG="$PG_CONFIG" install >"$work/install.log" 2>&1 ||
+		{ tail -n 30 "$work/install.log" >&2; die "the installation failed"; }
+}
+
+# PostgreSQL finds its files relative to its programs, wherever these are.
+copy_installation()
+{
+	local dir
+	for dir in --bindir --pkglibdir --sharedir; do
+		dir=$("$PG_CONFIG" "$dir")
+		mkdir -p "$1$dir"
+		cp -a "$dir/." "$1$dir"
+	done
+}
+
+# Objects of different builds must not meet, so that this one is apart.
+use_variant()
+{
+	local name=$1 build=$work/build-$1 copy=$work/$1
+	shift
+	mkdir "$build"
+	cp -r "$root/Makefile" "$root"/{mongo_migrate,launcher}*.[ch] "$root"/mongo_migrate*.{control,sql} "$root/src" "$build"
+	find "$build" -name '*.o' -delete
+	make -s -j2 -C "$build" PG_CONFIG="$PG_CONFIG" "$@" >"$work/build.log" 2>&1 ||
+		{ tail -n 30 "$work/build.log" >&2; die "the build \"$name\" failed"; }
+	copy_installation "$copy"
+	PG_CONFIG=$copy$(bindir)/pg_config
+	make -s -C "$build" PG_CONFIG="$PG_CONFIG" "$@" install >"$work/install.log" 2>&1 ||
 		{ tail -n 30 "$work/install.log" >&2; die "the installation failed"; }
 }

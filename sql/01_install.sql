@@ -79,3 +79,12 @@ SELECT state, target, owner FROM migrate_jobs;
 RESET ROLE;
 DELETE FROM mongo_migrate.job;
 DROP ROLE regress_mm_plain, regress_mm_other;
+
+-- Fault points are in builds for tests only: elsewhere there is no switch.
+DO $$
+BEGIN
+  CREATE FUNCTION pg_temp.mm_debug_switch(point text, action text, is_on boolean) RETURNS void
+    LANGUAGE c AS 'mongo_migrate_engine', 'mm_debug_switch';
+EXCEPTION WHEN undefined_function THEN
+  RAISE NOTICE 'no fault points';
+END $$;

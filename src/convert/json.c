@@ -5,8 +5,9 @@
  *
  * JSON text can spell a NUL (\u0000), so that a key or a message needs no
  * other text to be refused than invalid UTF-8.  A json column does not hold
- * it, as no function of the server could take it out again.  What is written for people and for the dead letters refuses
- * nothing: such documents were often rejected because of that very text.
+ * it, as no function of the server could take it out again.  What is written
+ * for people and for the dead letters refuses nothing: such documents were
+ * often rejected because of that very text.
  *
  *-------------------------------------------------------------------------
  */

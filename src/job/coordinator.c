@@ -47,6 +47,7 @@
 
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/debug.h"
 #include "job/queue.h"
 #include "job/shared.h"
 #include "job/steps.h"
@@ -712,6 +713,7 @@ finish(Coordinator *c, bool completed)
 	{
 		mm_chunk_check_books(job->job_id);
 		mm_job_set_state(job->job_id, MM_JOB_COMPLETED, NULL);
+		mm_debug_point("complete");
 	}
 	else if (job->state == MM_JOB_PAUSING)
 		mm_job_set_state(job->job_id, MM_JOB_PAUSED, NULL);

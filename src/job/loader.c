@@ -48,6 +48,7 @@
 #include "compat.h"
 #include "job/batch.h"
 #include "job/catalog.h"
+#include "job/debug.h"
 #include "job/retry.h"
 #include "job/shared.h"
 #include "job/widen.h"
@@ -275,10 +276,14 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	if (l->new_fields != NIL)
 		return false;
 	position = l->source->ops->get_position(l->stream);
+	mm_debug_point("before_position");
 	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books,
 						mm_batch_tally(batch), position, done);
+	mm_debug_point("after_position");
+	mm_debug_point_in_commit("in_commit");
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(l->chunk_context);
+	mm_debug_point("after_commit");
 	pgstat_report_stat(false);
 
 	mm_counters_add(&l->state.committed, &l->books);
@@ -396,6 +401,8 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 		l->books.bytes_read += len;
 		stored = mm_batch_add(batch, doc, len, NULL);
 		l->unpaced++;
+		if (stored)
+			mm_debug_point(l->chunk->position ? "mid_chunk" : "first_batch");
 		if (stored)
 			mm_json_id_for_display(doc, len, l->state.last_id,
 								   sizeof(l->state.last_id));
@@ -642,12 +649,14 @@ claim_chunk(Loader *l)
 {
 	MemoryContextReset(l->chunk_context);
 	mm_worker_tx_begin();
+	mm_debug_point("before_claim");
 	MemoryContextSwitchTo(l->chunk_context);
 	l->chunk = mm_catalog_exists() ?
 		mm_chunk_claim(l->job->job_id, l->job->options.max_attempts) : NULL;
 	if (l->chunk != NULL)
 		ForceSyncCommit();		/* or a crash would forget that it happened */
 	mm_worker_tx_commit();
+	mm_debug_point("after_claim");
 	MemoryContextSwitchTo(l->chunk_context);
 
 	l->state.chunk_no = l->chunk ? l->chunk->chunk_no : 0;

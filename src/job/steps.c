@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "job/catalog.h"
+#include "job/debug.h"
 #include "job/retry.h"
 #include "job/steps.h"
 #include "job/worker.h"
@@ -130,6 +131,7 @@ store_split(const MmJob *job, MmJobTable *table, const MmSplit *split)
 		table->restarts++;
 	}
 	mm_job_set_split(job->job_id, table->table_no, split, attempts);
+	mm_debug_point("plan");
 	mm_worker_tx_commit();
 	table->split = split->method;
 	table->split_lost = NULL;
@@ -234,6 +236,7 @@ mm_step_index(const MmJob *job, const MmJobTable *table)
 	{
 		set_index_memory(job);
 		mm_sql_run(sql);
+		mm_debug_point("index_build");
 	}
 	mm_worker_tx_commit();
 }
@@ -334,6 +337,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 	MemoryContextSwitchTo(context);
 	verify_target(job, table, books);
 	verify_source(job, table, books);
+	mm_debug_point("verify");
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -4,8 +4,8 @@
  *	  The MongoDB source: the client, and how commands are run on it.
  *
  * A source is one single-threaded client of the driver with our own stream
- * (mongo_connect.c, mongo_stream.c).  One explicit session is used for all commands, since a
- * cursor can only be continued in the session that opened it.
+ * (mongo_connect.c, mongo_stream.c).  One explicit session is used for all
+ * commands, since a cursor can only be continued in the session that opened it.
  *
  * Every call of the driver stands between mm_mongo_begin() and
  * mm_mongo_finish().  The latter serves interrupts, which may raise; so what

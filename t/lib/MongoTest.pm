@@ -48,12 +48,16 @@ sub wait_until_up
 	return if $self->{options}{member};
 	if ($self->{options}{standalone})
 	{
-		wait_for(sub { defined $self->try_python(q(client.admin.command('ping'))) }) or die 'mongod did not start';
+		my $tls = grep { /^--tls/ } @{$self->{options}{arguments} // []};
+		wait_for(sub { $tls ? $self->listens : defined $self->try_python(q(client.admin.command('ping'))) }) or die 'mongod did not start';
 		return;
 	}
 	system("$root/scripts/bin/generate", '--initiate', $self->uri) == 0 or die 'mongod did not start';
 	return;
 }
+
+# All that can be told without a certificate.
+sub listens { my ($self) = @_; return defined IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}); }
 
 # Members that become primary by priority, the first one first.
 sub replica_set

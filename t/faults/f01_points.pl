@@ -1,0 +1,75 @@
+# F01, F02: kill -9 of a loader or the coordinator, at each named point and at
+# random times.
+use strict;
+use warnings;
+
+use FaultTest qw(long figure);
+use MongoTest qw(wait_for);
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $seed = $ENV{MM_SEED} // int(time() * 1000) % 1000000;
+srand $seed;
+note "seed $seed: repeat with MM_SEED=$seed";
+
+my $t = FaultTest->new('points');
+$t->fill('mixed', 10000);
+
+# Seconds from the moment at which the server takes connections again to that
+# at which the job's next coordinator is at work, or has done.
+sub resume_time
+{
+	my ($job) = @_;
+	my $accepts;
+	wait_for(sub { $accepts //= time() if $t->ask('SELECT 1') eq '1'; $accepts }, 60) or return 999;
+	$t->until("SELECT generation > 1 OR state = 'completed' FROM mongo_migrate.job WHERE job_id = $job", 30) or return 999;
+	return time() - $accepts;
+}
+
+my @points = qw(plan before_claim after_claim first_batch mid_chunk before_position after_position in_commit after_commit
+	index_build verify complete);
+my $slowest = 0;
+my $cursors = 0;
+foreach my $point (@points)
+{
+	my $switch = $t->switch($point, 'kill');
+	my $job = $t->start('mixed', chunk => '2MB');
+	ok($t->crashed, "$point: a worker is killed there");
+	my $seconds = resume_time($job);
+	cmp_ok($seconds, '<=', 10, "$point: it goes on by itself within 10 s");
+	$slowest = $seconds if $seconds > $slowest;
+	# Those of three killed loaders are mongod's until they time out.
+	$cursors += 3;
+	is($t->violations($job, crashes => 1, cursors => $cursors), '', "$point: nothing lost, nothing twice");
+	$switch->end;
+}
+figure('F01', sprintf 'kill -9 at %d named points: %d crashes, 0 differences; at work %.1f s after the server accepts connections',
+	scalar @points, scalar @points, $slowest);
+
+# At random times.  Every fifth is of the coordinator.
+my $runs = $ENV{MM_KILL_RUNS} // (long() ? 100 : 5);
+my ($hits, $differences) = (0, 0);
+$slowest = 0;
+$t->fill('mixed', 40000);
+foreach my $run (1 .. $runs)
+{
+	my $job = $t->start('mixed', workers => 1 + int rand 4);
+	my $type = $run % 5 == 0 ? 'coordinator' : 'loader';
+	wait_for(sub { scalar $t->pids('loader') || $t->state_of($job) eq 'completed' }, 20);
+	sleep rand 0.4;
+	my @pids = $t->pids($type);
+	my $killed = @pids ? kill('KILL', $pids[rand @pids]) : 0;
+	$hits += $killed;
+	my $seconds = $killed && $t->crashed ? resume_time($job) : 0;
+	$slowest = $seconds if $seconds > $slowest;
+	$cursors += 4 * $killed;
+	my $found = $t->violations($job, crashes => $killed, cursors => $cursors);
+	$differences++ if $found;
+	is($found, '', "run $run, $type" . ($killed ? '' : ' (was done)'));
+}
+cmp_ok($hits, '>=', $runs / 2, "$hits of $runs kills hit");
+cmp_ok($slowest, '<=', 10, 'and the jobs go on by themselves within 10 s');
+figure('F01, F02', sprintf 'kill -9 at %d random times: %d hits, %d differences; at work %.1f s after the server accepts connections',
+	$runs, $hits, $differences, $slowest);
+done_testing();
