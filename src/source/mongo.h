@@ -366,7 +366,8 @@ extern void mm_mongo_record_close(MmMongoRecords *records);
 /* mongo_read.c */
 extern MmStream *mm_mongo_read_open_chunk(MmSource *source,
 										  const MmCollection *collection,
-										  const char *filter, MmSplitMethod method,
+										  const char *filter,
+										  MmSplitMethod method,
 										  const bytea *pin,
 										  const MmBounds *bounds,
 										  const bytea *position,

@@ -520,8 +520,12 @@ void
 mm_mongo_read_close(MmStream *stream)
 {
 	if (stream->records)
+	{
 		mm_mongo_record_close(stream->records);
-	else if (stream->cursor)
+		stream->cursor = NULL;	/* was borrowed */
+	}
+	stream->records = NULL;
+	if (stream->cursor)
 		mm_mongo_cursor_close(stream->cursor);
 	if (stream->finished)
 		mm_mongo_cursor_close(stream->finished);

@@ -59,7 +59,8 @@
 
 struct MmMongoRecords
 {
-	MemoryContext context;
+	MemoryContext context;		/* our own, ends with the stream: the source
+								 * lives for thousands of chunks */
 	MmMongoSource *source;
 	MmCollection *collection;
 	const bytea *pin;
@@ -297,16 +298,18 @@ accept_reply(MmMongoRecords *records, MmSourceError *error)
 	return true;
 }
 
-MmMongoRecords *
-mm_mongo_record_open(MmMongoSource *source, const MmCollection *collection,
-					 const bytea *pin, const MmBounds *bounds,
-					 const bytea *position, MmSourceError *error)
+/* The state before anything is asked for, in a context of its own. */
+static MmMongoRecords *
+make_records(MmMongoSource *source, const MmCollection *collection,
+			 const bytea *pin, const MmBounds *bounds, const bytea *position)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "mongo_migrate records",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	MmMongoRecords *records = palloc0(sizeof(MmMongoRecords));
 
-	if (!mm_mongo_member_find(source, pin, error))
-		return NULL;
-	records->context = CurrentMemoryContext;
+	records->context = context;
 	records->source = source;
 	records->collection = palloc(sizeof(MmCollection));
 	*records->collection = *collection;
@@ -318,10 +321,30 @@ mm_mongo_record_open(MmMongoSource *source, const MmCollection *collection,
 		collection->average_bytes : 4096;
 	records->ended = records->after >= records->upper;
 	initStringInfo(&records->document);
-	if (!records->ended &&
-		(!open_cursor(records, error) || !accept_reply(records, error)))
-		return NULL;
+	MemoryContextSwitchTo(old);
 	return records;
+}
+
+MmMongoRecords *
+mm_mongo_record_open(MmMongoSource *source, const MmCollection *collection,
+					 const bytea *pin, const MmBounds *bounds,
+					 const bytea *position, MmSourceError *error)
+{
+	MmMongoRecords *records;
+	MemoryContext old;
+	bool		ok = true;
+
+	if (!mm_mongo_member_find(source, pin, error))
+		return NULL;
+	records = make_records(source, collection, pin, bounds, position);
+	old = MemoryContextSwitchTo(records->context);
+	if (!records->ended)
+		ok = open_cursor(records, error) && accept_reply(records, error);
+	MemoryContextSwitchTo(old);
+	if (ok)
+		return records;
+	mm_mongo_record_close(records);
+	return NULL;
 }
 
 /*
@@ -484,9 +507,10 @@ mm_mongo_record_position(MmMongoRecords *records)
 	return record > 0 ? mm_mongo_record_make(record) : NULL;
 }
 
+/* What was given out last goes, too. */
 void
 mm_mongo_record_close(MmMongoRecords *records)
 {
 	close_cursor(records);
-	records->ended = true;
+	MemoryContextDelete(records->context);
 }
