@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use IPC::Run ();
 use MongoTest qw(wait_for);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -198,14 +199,27 @@ like(error_of("SELECT migrate_wait($third)"), qr/ERROR:  migration job $third ca
 $node->append_conf('postgresql.conf', 'max_worker_processes = 4');
 set_limit(4);
 $node->restart;
-my @few;
-foreach (1 .. 3)
-{
-	push @few, start_small('');
-	wait_state($few[-1], 'completed', 60);
-	wait_for(sub { sql("SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mongo_migrate%'") eq '0' }, 10);
-}
-is(join(',', map { state($_) } @few), 'completed,completed,completed', 'four worker slots are enough for a job');
+my @few = map { start_small('') } 1 .. 3;
+wait_state($_, 'completed', 60) foreach @few;
+is(join(',', map { state($_) } @few), 'completed,completed,completed', 'with four worker slots the queue moves');
+# All slots in use, by a job, its loader and one that waits: more jobs can be started, and one whose transaction ends late is not forgotten.
+$first = start_slow('');
+wait_state($first, 'running');
+$second = start_small('');
+ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mongo_migrate%')) eq '3' }, 10), 'no slot is free');
+ok(!wait_for(sub { sql('SELECT count(*) FROM mongo_migrate.running_coordinator') ne '1' }, 1), 'one job runs, as a second one would find no loader');
+$third = start_small('');
+is(state($third), 'queued', 'a job can be started all the same');
+my $late = IPC::Run::start(['psql', '-X', '-q', '-At', '-d', $node->connstr('postgres')], '<', \my $in, '>', \my $late_out, '2>', \my $late_err);
+$in = "BEGIN; SELECT migrate_start('$uri', 'orders', target => 'late');\n";
+$late->pump until $late_out =~ /\d\n/;
+my ($late_job) = $late_out =~ /(\d+)/;
+cancel($first);
+ok(wait_state($second, 'completed', 20) && wait_state($third, 'completed', 20), 'the others go on meanwhile');
+ok(!wait_for(sub { sql(q(SELECT count(*) FROM mongo_migrate.running_coordinator) ) ne '0' }, 1), 'nothing runs');
+$in = "COMMIT;\n";
+$late->finish;
+ok(wait_state($late_job, 'completed', 20), 'a transaction that ends late finds its job seen to');
 
 # Retention: old jobs leave the history, tables stay; letters that wait for a decision keep their job.
 $mongo->python(q(client.shop.odd.insert_many([{'_id': i, 'note': 'a\0b' if i == 7 else 'ab'} for i in range(20)])));

@@ -45,12 +45,9 @@ put_ping(ReturnSetInfo *rsinfo, const char *item, const char *status,
 static void
 ping_workers(ReturnSetInfo *rsinfo)
 {
-	int			used,
-				loaders,
-				free_slots;
+	int			free_slots = Max(max_worker_processes -
+								 mm_worker_count().used, 0);
 
-	mm_worker_count(&used, &loaders);
-	free_slots = Max(max_worker_processes - used, 0);
 	put_ping(rsinfo, "workers",
 			 free_slots > mm_max_workers_per_job ? "ok" : "warning",
 			 psprintf("%d of %d worker slots free (max_worker_processes = %d)",

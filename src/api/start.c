@@ -180,17 +180,15 @@ make_table(MmCall *call)
 static void
 warn_of_shortage(int wanted, int64 bytes)
 {
-	int			used,
-				loaders,
-				have;
+	MmWorkerCount count = mm_worker_count();
+	int			have;
 
-	mm_worker_count(&used, &loaders);
 	wanted = Min(wanted, 1 + bytes / SMALLEST_CHUNK);
 	/* One slot is for the coordinator, and one is left to the next job. */
-	have = max_worker_processes - used - 1;
+	have = max_worker_processes - count.used - 1;
 	have = Max(have - 1, Min(have, 1));
-	have = Max(Min(have, mm_max_workers - loaders), 0);
-	if (have >= wanted)
+	have = Max(Min(have, mm_max_workers - count.loaders), 0);
+	if (have >= wanted || mm_queue_is_full())
 		return;
 	ereport(WARNING,
 			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),

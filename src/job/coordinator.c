@@ -314,7 +314,7 @@ stop_wanted(void)
 static void
 poll_job(Coordinator *c, Poll *poll)
 {
-	int			used;
+	MmWorkerCount count;
 
 	MemoryContextReset(c->poll_context);
 	memset(poll, 0, sizeof(*poll));
@@ -329,9 +329,10 @@ poll_job(Coordinator *c, Poll *poll)
 		mm_chunk_totals(c->args.job_id, &poll->books, &poll->open,
 						&poll->failed);
 		poll->split_lost = mm_job_split_lost(c->args.job_id);
-		mm_worker_count(&used, &poll->loaders);
-		poll->allowed = mm_max_workers - poll->loaders;
-		poll->free_slots = max_worker_processes - used;
+		count = mm_worker_count();
+		poll->loaders = count.loaders;
+		poll->allowed = mm_max_workers - count.loaders;
+		poll->free_slots = max_worker_processes - count.used;
 	}
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
@@ -925,6 +926,7 @@ mm_coordinator_main(Datum arg)
 											"mongo_migrate poll",
 											ALLOCSET_DEFAULT_SIZES);
 	wait_for_caller(&c->args);
+	mm_queue_attend();
 	expire_jobs();
 	if (take_lock(c->args.job_id))
 	{

@@ -18,20 +18,27 @@
  *									 coordinator for the next job
  *	  any coordinator ends			 the same, if there is no waiter
  *
- * So as long as a coordinator lives in a database, no job of it is forgotten.
  * The waiter holds a lock.  It gives the lock up before it looks for the next
  * job, and a coordinator that finds the lock taken has committed its job
  * before: so one of the two sees the other.
  *
- * When no worker slot is free, "starts a coordinator for the next job" is
- * tried again while the job runs, and at its end until it has worked.
+ * A session may find no worker slot free.  Then any coordinator of the
+ * database will do, if it looks at the queue after the session has committed.
+ * So each holds a lock as attendant, and the last one gives it up only behind
+ * a gate: such sessions hold the gate, shared, when they look for an
+ * attendant, and keep it until they have committed; the last attendant takes
+ * it for itself, looks at the queue once more and gives its lock up.  When it
+ * needs to start another coordinator and no slot is free, it stays until it
+ * can.
  *
  * Jobs that run are counted in the whole cluster, by a lock that each of
  * their coordinators holds.  Counting and taking that lock is one step under
- * another, which is never waited for.  A job that was running when its
- * coordinator was lost does not wait again: all of them come back at once,
- * and were few enough before.  Between databases the order is who looks
- * first.
+ * another, which is never waited for.  A job that runs needs a slot for its
+ * coordinator and one for a loader, and the waiter has one: where the slots
+ * are fewer, fewer jobs run at a time, or they would take them all and have
+ * no loader.  A job that was running when its coordinator was lost does not
+ * wait again: all of them come back at once, and were few enough before.
+ * Between databases the order is who looks first.
  *
  * All of these locks end with their process.  Nothing here is durable but
  * the state of the jobs.
@@ -55,14 +62,15 @@
 
 #define POLL_MS 250
 #define COME_BACK_MS 5000
+#define LOOK_MS 5000
 /* Between attempts to start a coordinator when no worker slot was free. */
 #define SLOT_RETRY_MS 1000
 
 /* Of this process. */
 static bool is_waiter = false;
 static bool is_running = false;
-static bool owes_successor = false; /* no slot was free for one */
-static TimestampTz next_attempt = 0;
+static bool is_attendant = false;
+static TimestampTz next_look = 0;	/* at the queue, by mm_queue_poll() */
 
 /* ---------------------------------------------------------------------
  * Locks
@@ -110,16 +118,14 @@ end_waiting(Oid extension)
  * in its first seconds, it takes the state of their jobs for their lock.
  */
 static int
-count_running(void)
+count_running(bool is_young)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
 	int			count;
 
 	mm_arg_oid(&args, MM_LOCK_CLASS);
-	mm_arg_bool(&args, !TimestampDifferenceExceeds(MyStartTimestamp,
-												   GetCurrentTimestamp(),
-												   COME_BACK_MS));
+	mm_arg_bool(&args, is_young);
 	mm_catalog_begin(&scope);
 	mm_catalog_query("SELECT greatest("
 					 "(SELECT count(*) FROM pg_locks"
@@ -133,6 +139,33 @@ count_running(void)
 	return count;
 }
 
+/* How many jobs can run with the worker slots that others leave to us. */
+static int
+slot_limit(void)
+{
+	MmWorkerCount count = mm_worker_count();
+	int			slots = max_worker_processes -
+		(count.used - count.coordinators - count.loaders);
+
+	return Max((slots - 1) / 2, 1);
+}
+
+static bool
+has_room(void)
+{
+	bool		is_young = !TimestampDifferenceExceeds(MyStartTimestamp,
+													   GetCurrentTimestamp(),
+													   COME_BACK_MS);
+
+	return count_running(is_young) < Min(mm_max_running_jobs, slot_limit());
+}
+
+bool
+mm_queue_is_full(void)
+{
+	return count_running(false) >= mm_max_running_jobs;
+}
+
 /*
  * Counts this process' job among those that run; at_once: whatever the limit.
  * The lock on the turn ends with the transaction.
@@ -144,7 +177,7 @@ begin_to_run(bool at_once)
 		return true;
 	if (!at_once &&
 		(!take(InvalidOid, MM_LOCK_CLASS, 0, MM_LOCK_TURN, false) ||
-		 count_running() >= mm_max_running_jobs))
+		 !has_room()))
 		return false;
 	is_running = take(InvalidOid, MM_LOCK_CLASS, MyProcPid, MM_LOCK_RUNNING,
 					  true);
@@ -220,26 +253,18 @@ find_next(int64 *job_id, Oid *owner)
  * worker slot was free.
  */
 static bool
-start_successor(void)
+start_successor(Oid extension)
 {
 	bool		done = true;
 	int64		job_id;
 	Oid			owner;
 
-	mm_worker_tx_begin();
-	if (mm_catalog_exists())
-	{
-		Oid			extension = mm_catalog_extension();
-
-		/* Held for this moment, so that of several only one goes on. */
-		if (become_waiter(extension))
-		{
-			if (find_next(&job_id, &owner))
-				done = mm_worker_start_coordinator(job_id, owner);
-			end_waiting(extension);
-		}
-	}
-	mm_worker_tx_commit();
+	/* Held for this moment, so that of several only one goes on. */
+	if (!become_waiter(extension))
+		return true;
+	if (find_next(&job_id, &owner))
+		done = mm_worker_start_coordinator(job_id, owner);
+	end_waiting(extension);
 	return done;
 }
 
@@ -247,11 +272,16 @@ void
 mm_queue_poll(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	bool		done = true;
 
-	if (!owes_successor || now < next_attempt)
+	if (now < next_look)
 		return;
-	next_attempt = TimestampTzPlusMilliseconds(now, SLOT_RETRY_MS);
-	owes_successor = !start_successor();
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		done = start_successor(mm_catalog_extension());
+	mm_worker_tx_commit();
+	next_look = TimestampTzPlusMilliseconds(now, done ? LOOK_MS :
+											   SLOT_RETRY_MS);
 }
 
 void
@@ -262,7 +292,7 @@ mm_queue_came(void)
 	mm_worker_tx_begin();
 	end_waiting(mm_catalog_extension());
 	mm_worker_tx_commit();
-	owes_successor = true;
+	next_look = 0;
 	mm_queue_poll();
 }
 
@@ -276,12 +306,73 @@ pause_for(long timeout_ms)
 }
 
 void
+mm_queue_attend(void)
+{
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		is_attendant = take(MyDatabaseId, mm_catalog_extension(), MyProcPid,
+							MM_LOCK_ATTENDANT, true);
+	mm_worker_tx_commit();
+}
+
+/* Coordinators of this database that see to the queue, but for this one. */
+static int
+count_attendants(Oid extension)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			count;
+
+	mm_arg_oid(&args, MyDatabaseId);
+	mm_arg_oid(&args, extension);
+	mm_arg_int4(&args, MyProcPid);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT count(*)::integer FROM pg_locks"
+					 " WHERE locktype = 'advisory' AND database = $1"
+					 " AND classid = $2 AND objsubid = 8 AND granted"
+					 " AND pid <> $3", &args);
+	count = mm_row_int4(0, 1);
+	mm_catalog_end(&scope);
+	return count;
+}
+
+/*
+ * Gives the attendant's lock up.  False: this is the last attendant, and
+ * somebody counts on it.  One at a time, or the last two could both go.
+ */
+static bool
+stop_attending(Oid extension)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, extension, 1, MM_LOCK_GATE);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	if (count_attendants(extension) == 0 &&
+		!take(MyDatabaseId, extension, 0, MM_LOCK_GATE, false))
+		return false;
+	if (!start_successor(extension))
+		return false;
+	if (is_attendant)
+		give_back(MyDatabaseId, extension, MyProcPid, MM_LOCK_ATTENDANT);
+	is_attendant = false;
+	return true;
+}
+
+void
 mm_queue_leave(void)
 {
+	bool		done = true;
+
 	end_running();
 	mm_worker_report("ending");
-	while (!start_successor())
-		pause_for(SLOT_RETRY_MS);
+	do
+	{
+		if (!done)
+			pause_for(SLOT_RETRY_MS);
+		mm_worker_tx_begin();
+		done = !mm_catalog_exists() || stop_attending(mm_catalog_extension());
+		mm_worker_tx_commit();
+	} while (!done);
 }
 
 /* ---------------------------------------------------------------------
@@ -416,15 +507,31 @@ mm_queue_resume_all(void)
 				fail_unless_usable(job->job_id, job->owner))
 				done = mm_worker_start_coordinator(job->job_id, job->owner);
 		}
+		done = done && start_successor(mm_catalog_extension());
 	}
 	mm_worker_tx_commit();
-	return done && start_successor();
+	return done;
 }
 
 /* ---------------------------------------------------------------------
  * Sessions
  * ---------------------------------------------------------------------
  */
+
+/*
+ * Is there a coordinator of this database that will look at the queue after
+ * this transaction?  Keeps the gate until its end.
+ */
+static bool
+is_attended(void)
+{
+	Oid			extension = mm_catalog_extension();
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, extension, 0, MM_LOCK_GATE);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+	return count_attendants(extension) > 0;
+}
 
 void
 mm_queue_enter(int64 job_id, Oid owner)
@@ -438,7 +545,7 @@ mm_queue_enter(int64 job_id, Oid owner)
 	/* The coordinator of the first job looks at the queue after all commit. */
 	if (TransactionIdEquals(registered_in, xid))
 		return;
-	if (!mm_worker_start_coordinator(job_id, owner))
+	if (!mm_worker_start_coordinator(job_id, owner) && !is_attended())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start a background worker"),

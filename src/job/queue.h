@@ -12,6 +12,12 @@
 
 #include "compat.h"
 
+/* A coordinator begins: from now on it is responsible for the queue. */
+extern void mm_queue_attend(void);
+
+/* Would a job that is started now wait for others?  Needs a transaction. */
+extern bool mm_queue_is_full(void);
+
 /*
  * For sessions that have just made a job queued: sees to a coordinator for
  * it.  Raises message 18 when no worker slot is free.  Needs a transaction.
@@ -29,8 +35,8 @@ extern bool mm_queue_wait(int64 job_id);
 extern void mm_queue_came(void);
 
 /*
- * To be called now and then: starts a coordinator for the next job in the
- * queue, if that could not be done before.
+ * To be called now and then: sees to a coordinator for the next job in the
+ * queue.
  */
 extern void mm_queue_poll(void);
 

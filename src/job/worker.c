@@ -107,10 +107,11 @@ mm_worker_start_loader(const MmWorkerArgs *args)
  * Processes in worker slots are those whose type is none of the server's
  * own; workers that wait to be started again are not seen.
  */
-void
-mm_worker_count(int *workers_used, int *loaders_used)
+MmWorkerCount
+mm_worker_count(void)
 {
 	MmCatalogScope scope;
+	MmWorkerCount count;
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("SELECT count(*) FILTER (WHERE backend_type NOT IN"
@@ -121,11 +122,15 @@ mm_worker_count(int *workers_used, int *loaders_used)
 					 " 'standalone backend', 'slotsync worker',"
 					 " 'walsummarizer', 'io worker'))::integer,"
 					 " count(*) FILTER (WHERE backend_type"
+					 " = 'mongo_migrate coordinator')::integer,"
+					 " count(*) FILTER (WHERE backend_type"
 					 " = 'mongo_migrate loader')::integer"
 					 " FROM pg_stat_get_activity(NULL)", NULL);
-	*workers_used = mm_row_int4(0, 1);
-	*loaders_used = mm_row_int4(0, 2);
+	count.used = mm_row_int4(0, 1);
+	count.coordinators = mm_row_int4(0, 2);
+	count.loaders = mm_row_int4(0, 3);
 	mm_catalog_end(&scope);
+	return count;
 }
 
 /* ---------------------------------------------------------------------

@@ -27,6 +27,8 @@
 #define MM_LOCK_WAITER 5	/* ours		extension		0: see queue.c */
 #define MM_LOCK_RUNNING 6	/* 0		MM_LOCK_CLASS	process of a job that runs */
 #define MM_LOCK_TURN 7		/* 0		MM_LOCK_CLASS	0: see queue.c */
+#define MM_LOCK_ATTENDANT 8 /* ours		extension		process: see queue.c */
+#define MM_LOCK_GATE 9		/* ours		extension		0 and 1: see queue.c */
 
 /* Class of the locks that are of no database. */
 #define MM_LOCK_CLASS 0x6d6d6a62
@@ -59,8 +61,15 @@ extern bool mm_worker_start_coordinator(int64 job_id, Oid owner);
 /* NULL when no worker slot is free. */
 extern BackgroundWorkerHandle *mm_worker_start_loader(const MmWorkerArgs *args);
 
-/* Worker slots and our loaders, by looking at running processes. */
-extern void mm_worker_count(int *workers_used, int *loaders_used);
+/* Worker slots in use in the cluster, by looking at running processes. */
+typedef struct MmWorkerCount
+{
+	int			used;			/* by anybody */
+	int			coordinators;
+	int			loaders;
+} MmWorkerCount;
+
+extern MmWorkerCount mm_worker_count(void);
 
 extern MmWorkerArgs mm_worker_begin(void);
 /*
