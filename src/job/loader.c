@@ -271,6 +271,8 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	mm_debug_point("before_position");
 	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books,
 						mm_batch_tally(batch), position, done);
+	if (done || l->books.docs_read > 0)
+		mm_retry_progress(&l->retry, l->job, MM_PHASE_COPYING);
 	mm_debug_point("after_position");
 	mm_debug_point_in_commit("in_commit");
 	mm_worker_tx_commit();
@@ -281,7 +283,6 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	mm_counters_add(&l->state.committed, &l->books);
 	memset(&l->books, 0, sizeof(l->books));
 	publish(l, GetCurrentTimestamp());
-	mm_retry_progress(&l->retry);
 	l->careful = false;
 	return true;
 }
@@ -481,19 +482,6 @@ copy_chunk(Loader *l)
 	}
 }
 
-static bool
-is_transient_target_error(int sqlstate)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* deadlock ... */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* disk full ... */
-			return true;
-		default:
-			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
-	}
-}
-
 /* Would another attempt, perhaps of another process, end differently? */
 static bool
 is_worth_an_attempt(int sqlstate)
@@ -527,7 +515,7 @@ survive(Loader *l, const MmFailure *failure)
 		l->careful = true;
 		return true;
 	}
-	if (is_transient_target_error(sqlstate) &&
+	if (mm_retry_is_transient(sqlstate) &&
 		mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING, failure,
 					  stop_wanted))
 		return true;

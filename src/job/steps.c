@@ -121,6 +121,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 	}
 	mm_worker_tx_begin();
 	mm_job_set_split(job->job_id, table->table_no, split);
+	mm_retry_progress(&retry, job, MM_PHASE_PLANNING);
 	mm_debug_point("plan");
 	mm_worker_tx_commit();
 	table->split = split->method;
