@@ -5,11 +5,11 @@
 #   make installcheck   pg_regress against a running server
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
-#   make check-faults   the fault suite in full: kills, networks, full disks
-#   make check-asan     some of the tests under AddressSanitizer and UBSan
-#   make bench          documents per second beside the raw drain
+#   make check-faults   the fault suite in full: kills at every step
+#   make bench          what a migration costs, beside its bounds and its peers
+#   make fuzz           damaged documents, with sanitizers
 
-ifneq ($(filter demo check check-faults check-asan bench,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check check-faults bench fuzz,$(MAKECMDGOALS)),)
 
 # These set up a machine that may have neither PostgreSQL nor pkg-config yet,
 # so that nothing of PGXS is read for them.
@@ -22,20 +22,22 @@ check:
 check-faults:
 	@scripts/check-faults
 
-check-asan:
-	@scripts/check-asan
-
 bench:
 	@bench/run
 
-.PHONY: demo check check-faults check-asan bench
+fuzz:
+	@scripts/fuzz
+
+.PHONY: demo check check-faults bench fuzz
 
 else
 
 EXTENSION = mongo_migrate
-MODULE_big = mongo_migrate
+# What shared_preload_libraries may name, without the driver; and the engine.
+MODULES = mongo_migrate
+MODULE_big = mongo_migrate_engine
 DATA = mongo_migrate--1.0.sql
-OBJS = mongo_migrate.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
+OBJS = src/engine.o $(patsubst %.c,%.o,$(sort $(wildcard src/*/*.c)))
 MM_HEADERS = $(wildcard src/*.h src/*/*.h)
 
 REGRESS = $(patsubst sql/%.sql,%,$(sort $(wildcard sql/*.sql)))
@@ -43,7 +45,8 @@ REGRESS_OPTS = --inputdir=. --load-extension=mongo_migrate
 
 MONGOC ?= $(shell pkg-config --exists libmongoc-1.0 && echo libmongoc-1.0 || echo mongoc2)
 PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags $(MONGOC))
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+# libbson 2 calls array functions deprecated that 1.23 has no others for.
+PG_CFLAGS = -Wno-deprecated-declarations -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-field-initializers -Wno-sign-compare -Wno-declaration-after-statement \
 	-fvisibility=hidden
 SHLIB_LINK = $(shell pkg-config --libs $(MONGOC))
@@ -66,20 +69,29 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(MM_HEADERS)
+PRELOAD_OBJS = mongo_migrate.o launcher.o src/source/hosts.o
+EXTRA_CLEAN = launcher.o
+
+$(OBJS) $(PRELOAD_OBJS): $(MM_HEADERS) launcher.h
+
+mongo_migrate$(DLSUFFIX): $(PRELOAD_OBJS)
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # Programs of the demo, the tests and the benchmark; not installed.
-PROGRAMS = scripts/bin/generate scripts/bin/drain
+PROGRAMS = scripts/bin/generate scripts/bin/drain scripts/bin/rival
 
 programs: $(PROGRAMS)
 
 scripts/bin/generate: bench/generate.c bench/generate_hostile.c bench/generate.h
 scripts/bin/drain: bench/drain.c
+scripts/bin/rival: bench/rival.c bench/rival_row.c bench/rival_json.c bench/reader.c bench/rival_row.h bench/reader.h
+scripts/bin/rival: PROGRAM_CFLAGS = -I$(shell $(PG_CONFIG) --includedir)
+scripts/bin/rival: PROGRAM_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lm
 
 $(PROGRAMS):
 	@mkdir -p scripts/bin
-	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(shell pkg-config --cflags $(MONGOC)) -o $@ $(filter %.c,$^) \
-		$(shell pkg-config --libs $(MONGOC))
+	$(CC) -std=gnu11 -O2 -Wall -Wextra -Werror $(PROGRAM_CFLAGS) $(shell pkg-config --cflags $(MONGOC)) -o $@ \
+		$(filter %.c,$^) $(PROGRAM_LIBS) $(shell pkg-config --libs $(MONGOC))
 
 clean: clean-programs
 clean-programs:

@@ -55,7 +55,8 @@ CREATE TABLE mongo_migrate.job_table (
   database      text NOT NULL,
   collection    text NOT NULL,
   filter        json,
-  relid         oid NOT NULL,         -- no regclass: a dump and pg_upgrade do not keep it
+  relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
+  origin        text NOT NULL,        -- cluster and database in which relid means something
   target_schema name NOT NULL,
   target_table  name NOT NULL,
   if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),
@@ -66,6 +67,9 @@ CREATE TABLE mongo_migrate.job_table (
                 CHECK (phase IN ('planning', 'copying', 'indexing', 'analyzing', 'following', 'cutover', 'verifying')),
   split         text,
   split_reason  text,
+  split_pin     bytea,                -- BSON, opaque to all but the source: the server that the chunks hold for
+  split_lost    text,                 -- why the chunks are void: the copy begins again from empty
+  restarts      integer NOT NULL DEFAULT 0,  -- how often it did
   sink          text NOT NULL,
   sink_reason   text NOT NULL,
   docs_total    bigint NOT NULL,      -- estimate
@@ -385,7 +389,7 @@ CREATE FUNCTION @extschema@.migrate_version() RETURNS text
 COMMENT ON FUNCTION @extschema@.migrate_version() IS 'versions of mongo_migrate and of the MongoDB driver';
 
 -- ---------------------------------------------------------------------------
--- Views
+-- Views.  Barriers: conditions of users must not see rows before the filter by role has.
 -- ---------------------------------------------------------------------------
 
 -- Jobs that the current user may see: own ones, or all with pg_read_all_stats.
@@ -394,6 +398,21 @@ CREATE VIEW mongo_migrate.visible_job AS
     FROM mongo_migrate.job j
    WHERE pg_has_role(j.owner::oid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW mongo_migrate.visible_job IS 'jobs that the current user may see';
+
+-- The processes that see to a job, and those whose job runs, by the locks that they hold (worker.h).
+CREATE VIEW mongo_migrate.coordinator AS
+  SELECT l.objid::bigint AS job_id, l.pid
+    FROM pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 3 AND l.granted
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+     AND l.classid = (SELECT e.oid FROM pg_extension e WHERE e.extname = 'mongo_migrate');
+COMMENT ON VIEW mongo_migrate.coordinator IS 'coordinators of this database; job_id: its lower 32 bits';
+
+CREATE VIEW mongo_migrate.running_coordinator AS
+  SELECT l.pid
+    FROM pg_locks l
+   WHERE l.locktype = 'advisory' AND l.objsubid = 6 AND l.granted AND l.database = 0 AND l.classid = 1835887202;
+COMMENT ON VIEW mongo_migrate.running_coordinator IS 'coordinators of the cluster whose job runs';
 
 -- Counters of each table: shared memory while the job runs, else the books.
 CREATE VIEW mongo_migrate.table_stat AS
@@ -474,8 +493,8 @@ CREATE VIEW mongo_migrate.value_stat AS
    WHERE v.exact IS NOT NULL OR l.pending + l.discarded > 0;
 COMMENT ON VIEW mongo_migrate.value_stat IS 'values of each table, by what became of them';
 
-CREATE VIEW @extschema@.migrate_progress AS
-  SELECT t.job_id, t.target_table::text AS target, t.phase,
+CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
+  SELECT t.job_id, t.target_table::text AS target, CASE WHEN t.state = 'queued' THEN 'queued' ELSE t.phase END AS phase,
          @extschema@.migrate_progress_bar(f.fraction, 20) || ' '
            || lpad(to_char(trunc((f.fraction * 1000)::numeric) / 10, 'FM990.0') || '%', 6) AS progress,
          lpad(mongo_migrate.format_count(t.docs_done), 6) || ' / '
@@ -497,10 +516,10 @@ CREATE VIEW @extschema@.migrate_progress AS
                   WHEN t.phase = 'copying' THEN 0 ELSE 0.999 END::double precision AS fraction) f
    WHERE t.state IN ('queued', 'running', 'pausing', 'canceling')
    ORDER BY t.job_id, t.table_no;
-COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now, for people and \watch';
+COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now or are queued, for people and \watch';
 COMMENT ON COLUMN @extschema@.migrate_progress.job_id IS 'job';
 COMMENT ON COLUMN @extschema@.migrate_progress.target IS 'table that is filled';
-COMMENT ON COLUMN @extschema@.migrate_progress.phase IS 'planning, copying, indexing, analyzing or verifying';
+COMMENT ON COLUMN @extschema@.migrate_progress.phase IS 'queued, planning, copying, indexing, analyzing or verifying';
 COMMENT ON COLUMN @extschema@.migrate_progress.progress IS 'bar and percent of the phase; never above 99.9 before the end, as totals are estimates';
 COMMENT ON COLUMN @extschema@.migrate_progress.docs IS 'documents read / estimate of all';
 COMMENT ON COLUMN @extschema@.migrate_progress.rate IS 'documents a second over the last 30 s';
@@ -508,7 +527,7 @@ COMMENT ON COLUMN @extschema@.migrate_progress.eta IS 'time until the copy ends 
 COMMENT ON COLUMN @extschema@.migrate_progress.workers IS 'loaders at work';
 COMMENT ON COLUMN @extschema@.migrate_progress.rejected IS 'documents in the dead letters';
 
-CREATE VIEW @extschema@.migrate_workers AS
+CREATE VIEW @extschema@.migrate_workers WITH (security_barrier) AS
   SELECT j.job_id, w.worker, w.pid,
          CASE WHEN a.wait_event IS NOT NULL THEN a.wait_event_type || ' / ' || a.wait_event END AS waiting_for,
          w.chunk_no AS chunk, w.docs_read AS docs, w.docs_rejected AS rejected,
@@ -532,13 +551,21 @@ COMMENT ON COLUMN @extschema@.migrate_workers.read IS 'BSON read';
 COMMENT ON COLUMN @extschema@.migrate_workers.last_id IS '_id of the last batch; only for the owner of the job';
 COMMENT ON COLUMN @extschema@.migrate_workers.attempts IS 'how often this chunk was begun';
 
-CREATE VIEW @extschema@.migrate_jobs AS
+CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
   SELECT j.job_id, j.label, j.state::@extschema@.migrate_state AS state, t.phase, j.source, t.target, t.tables,
          t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
          COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, pg_get_userbyid(j.owner::oid) AS owner,
          COALESCE(j.message,
-           CASE WHEN j.state IN ('queued', 'running', 'pausing', 'canceling') AND j.requested_at < clock_timestamp() - interval '10 s'
-                 AND NOT EXISTS (SELECT FROM mongo_migrate.shared_job(j.job_id, COALESCE(j.shared_handle, 0)))
+           CASE WHEN j.state NOT IN ('queued', 'running', 'pausing', 'canceling') THEN NULL
+                WHEN pg_is_in_recovery() THEN 'goes on at the primary server'
+                WHEN j.state = 'queued' AND EXISTS (SELECT FROM mongo_migrate.coordinator)
+                THEN 'waits for its turn: ' || (SELECT count(*) FROM mongo_migrate.running_coordinator) || ' running, '
+                     || (SELECT count(*) FROM mongo_migrate.job q
+                          WHERE q.state = 'queued'
+                            AND (-(q.options ->> 'priority')::bigint, q.job_id) < (-(j.options ->> 'priority')::bigint, j.job_id))
+                     || ' queued before it'
+                WHEN j.requested_at < clock_timestamp() - interval '10 s'
+                     AND NOT EXISTS (SELECT FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
                 THEN 'no coordinator is running: SELECT migrate_resume(' || j.job_id || ')' END) AS message,
          t.split, t.sink
     FROM mongo_migrate.visible_job j
@@ -569,11 +596,11 @@ COMMENT ON COLUMN @extschema@.migrate_jobs.started_at IS 'time its coordinator f
 COMMENT ON COLUMN @extschema@.migrate_jobs.finished_at IS 'time it became final';
 COMMENT ON COLUMN @extschema@.migrate_jobs.duration IS 'from start to end, or to now';
 COMMENT ON COLUMN @extschema@.migrate_jobs.owner IS 'role that started it and whose rights it uses';
-COMMENT ON COLUMN @extschema@.migrate_jobs.message IS 'why it failed, or what it needs';
+COMMENT ON COLUMN @extschema@.migrate_jobs.message IS 'why it failed, what it needs or what it waits for';
 COMMENT ON COLUMN @extschema@.migrate_jobs.split IS 'how the collection is cut into chunks, and why';
 COMMENT ON COLUMN @extschema@.migrate_jobs.sink IS 'how rows are written, and why';
 
-CREATE VIEW @extschema@.migrate_errors AS
+CREATE VIEW @extschema@.migrate_errors WITH (security_barrier) AS
   SELECT d.error_id, d.job_id, t.target_table::text AS target, d.stage,
          CASE WHEN j.own THEN d.source_id END AS source_id, d.path, d.bson_type, d.column_name, d.column_type,
          d.sqlstate, d.message, CASE WHEN j.own THEN mongo_migrate.bson_document(d.raw) END AS document,
@@ -599,7 +626,7 @@ COMMENT ON COLUMN @extschema@.migrate_errors.occurred_at IS 'when it was rejecte
 COMMENT ON COLUMN @extschema@.migrate_errors.status IS 'pending, replayed or discarded';
 COMMENT ON COLUMN @extschema@.migrate_errors.attempts IS 'how often it was tried';
 
-CREATE VIEW @extschema@.migrate_conflicts AS
+CREATE VIEW @extschema@.migrate_conflicts WITH (security_barrier) AS
   SELECT c.job_id, t.target_table::text AS target, c.path, c.column_name, c.column_type, c.bson_type, c.documents,
          CASE WHEN j.own THEN c.first_id END AS first_id, c.action,
          mongo_migrate.suggestion(c.path, c.column_type, c.bson_type, c.action) AS suggestion
@@ -623,7 +650,7 @@ COMMENT ON COLUMN @extschema@.migrate_conflicts.first_id IS '_id of the first of
 COMMENT ON COLUMN @extschema@.migrate_conflicts.action IS 'what was done: diverted (into _extra), rejected (the document), set_null, set_default, altered (the text), duplicate (the last of several was kept)';
 COMMENT ON COLUMN @extschema@.migrate_conflicts.suggestion IS 'a change that would keep such values';
 
-CREATE VIEW @extschema@.migrate_events AS
+CREATE VIEW @extschema@.migrate_events WITH (security_barrier) AS
   SELECT e.event_id, e.job_id, e.at, e.severity, e.phase, e.message, CASE WHEN j.own THEN e.detail END AS detail
     FROM mongo_migrate.event e
     JOIN mongo_migrate.visible_job j ON j.job_id = e.job_id
@@ -637,7 +664,7 @@ COMMENT ON COLUMN @extschema@.migrate_events.phase IS 'phase of the job';
 COMMENT ON COLUMN @extschema@.migrate_events.message IS 'what happened';
 COMMENT ON COLUMN @extschema@.migrate_events.detail IS 'more of it; only for the owner of the job, since it may quote a document';
 
-CREATE VIEW @extschema@.migrate_stat_table AS
+CREATE VIEW @extschema@.migrate_stat_table WITH (security_barrier) AS
   SELECT t.job_id, format('%I.%I', t.target_schema, t.target_table) AS target, t.docs_total, t.docs_done,
          t.rows_inserted, t.rows_updated, t.rows_deleted, t.docs_rejected, t.docs_filtered, t.values_diverted,
          t.bytes_total, t.bytes_done, t.chunks_total, t.chunks_done, t.indexes_total, t.indexes_done,
@@ -646,7 +673,7 @@ CREATE VIEW @extschema@.migrate_stat_table AS
    ORDER BY t.job_id, t.table_no;
 COMMENT ON VIEW @extschema@.migrate_stat_table IS 'counters of each table, for machines';
 
-CREATE VIEW @extschema@.migrate_stat_job AS
+CREATE VIEW @extschema@.migrate_stat_job WITH (security_barrier) AS
   SELECT t.job_id, sum(t.docs_total)::bigint AS docs_total, sum(t.docs_done)::bigint AS docs_done,
          sum(t.rows_inserted)::bigint AS rows_inserted, sum(t.rows_updated)::bigint AS rows_updated,
          sum(t.rows_deleted)::bigint AS rows_deleted, sum(t.docs_rejected)::bigint AS docs_rejected,
@@ -661,7 +688,7 @@ CREATE VIEW @extschema@.migrate_stat_job AS
    ORDER BY t.job_id;
 COMMENT ON VIEW @extschema@.migrate_stat_job IS 'counters of each job, for machines';
 
-CREATE VIEW @extschema@.migrate_stat_worker AS
+CREATE VIEW @extschema@.migrate_stat_worker WITH (security_barrier) AS
   SELECT j.job_id, w.worker, w.pid, NULL::bigint AS docs_total, w.docs_read AS docs_done, w.rows_inserted,
          w.rows_updated, 0::bigint AS rows_deleted, w.docs_rejected, w.docs_filtered, w.values_diverted,
          NULL::bigint AS bytes_total, w.bytes_read AS bytes_done, NULL::bigint AS chunks_total,

@@ -1,7 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * mongo_migrate.c
- *	  Module magic and settings of mongo_migrate.
+ *	  The library that may be preloaded: settings, and the launcher.
+ *
+ * There are two libraries.  This one, mongo_migrate, has the settings and
+ * launcher.c, and nothing else.  The other, mongo_migrate_engine, is all of
+ * src/ and the MongoDB driver; the SQL functions and the workers are in it.
+ * shared_preload_libraries names this one, so that the postmaster and each
+ * process that it forks stay free of the driver, which does things when it
+ * is loaded (doc/DESIGN.md).  The engine loads this library when nobody has
+ * done so before (src/engine.c), so that preloading is a choice.
  *
  * Reading order.  The folders of src/ are the path of the data:
  *
@@ -24,32 +32,51 @@
 #include <limits.h>
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "compat.h"
 #include "convert/convert.h"
+#include "launcher.h"
 #include "settings.h"
+#include "source/hosts.h"
 
 MM_MODULE_MAGIC;
 
-int			mm_max_workers = 8;
-int			mm_max_workers_per_job = 4;
-int			mm_checkpoint_bytes = 65536;
-int			mm_checkpoint_interval_ms = 10000;
-int			mm_chunk_size = 262144;
-int			mm_sample_size = 10000;
-int			mm_sample_timeout_ms = 30000;
-int			mm_connect_timeout_ms = 10000;
-int			mm_socket_timeout_ms = 60000;
-int			mm_max_retry_time_ms = 600000;
-int			mm_reject_limit = 1000;
-int			mm_maintenance_work_mem = -1;
-int			mm_progress_interval_ms = 1000;
-int			mm_on_error = MM_ON_ERROR_EXTRA;
-int			mm_naming = MM_NAMING_SNAKE_CASE;
-int			mm_json_format = MM_JSON_SIMPLE;
-int			mm_log_min_messages = WARNING;
-int			mm_progress_style = MM_PROGRESS_AUTO;
+static MmSettings settings = {
+	.version = MM_VERSION,
+	.size = sizeof(MmSettings),
+	.max_workers = 8,
+	.max_workers_per_job = 4,
+	.max_running_jobs = 4,
+	.job_retention = 90 * 24 * 60 * 60,
+	.autoresume = true,
+	.checkpoint_bytes = 65536,
+	.checkpoint_interval_ms = 10000,
+	.chunk_size = 262144,
+	.sample_size = 10000,
+	.sample_timeout_ms = 30000,
+	.connect_timeout_ms = 10000,
+	.socket_timeout_ms = 60000,
+	.max_retry_time_ms = 600000,
+	.reject_limit = 1000,
+	.maintenance_work_mem = -1,
+	.progress_interval_ms = 1000,
+	.on_error = MM_ON_ERROR_EXTRA,
+	.naming = MM_NAMING_SNAKE_CASE,
+	.json_format = MM_JSON_SIMPLE,
+	.log_min_messages = WARNING,
+	.progress_style = MM_PROGRESS_AUTO,
+};
+
+MmSettings *mm_settings = &settings;
+
+/* The engine finds this function by its name. */
+MmSettings *
+mm_settings_get(void)
+{
+	return &settings;
+}
 
 static const struct config_enum_entry on_error_options[] = {
 	{"extra", MM_ON_ERROR_EXTRA, false},
@@ -108,6 +135,16 @@ define_enum(const char *name, const char *description, int *variable,
 							 options, context, 0, NULL, NULL, NULL);
 }
 
+static bool
+check_allowed_hosts(char **value, void **extra, GucSource source)
+{
+	const char *trouble = mm_hosts_check(*value);
+
+	if (trouble)
+		GUC_check_errdetail("%s", trouble);
+	return trouble == NULL;
+}
+
 PGDLLEXPORT void _PG_init(void);
 
 void
@@ -116,6 +153,14 @@ _PG_init(void)
 	define_int("mongo_migrate.max_workers",
 			   "Loaders of all migration jobs of the cluster together.",
 			   &mm_max_workers, 1, 1000, PGC_SIGHUP, 0);
+	define_int("mongo_migrate.max_running_jobs",
+			   "Migration jobs of the cluster that run at a time; further "
+			   "ones wait.",
+			   &mm_max_running_jobs, 1, 1000, PGC_SIGHUP, 0);
+	define_int("mongo_migrate.job_retention",
+			   "Age at which jobs that have ended leave the history; -1 "
+			   "keeps them.",
+			   &mm_job_retention, -1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S);
 	define_int("mongo_migrate.max_workers_per_job",
 			   "Loaders of a migration job that names no number.",
 			   &mm_max_workers_per_job, 1, 1000, PGC_USERSET, 0);
@@ -175,6 +220,21 @@ _PG_init(void)
 	define_enum("mongo_migrate.log_min_messages",
 				"Level of messages that migration workers write to the log.",
 				&mm_log_min_messages, log_level_options, PGC_SUSET);
-
+	DefineCustomBoolVariable("mongo_migrate.autoresume",
+							 "Goes on with unfinished jobs after a start of the server.",
+							 "Needs shared_preload_libraries = 'mongo_migrate'.",
+							 &mm_autoresume, mm_autoresume, PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
+	DefineCustomStringVariable("mongo_migrate.allowed_hosts",
+							   "Hosts that roles which are no superusers may connect to.",
+							   "A list of names with \"*\", networks and sockets; empty: any but link-local addresses.",
+							   &mm_allowed_hosts, "", PGC_SIGHUP,
+							   GUC_LIST_INPUT, check_allowed_hosts, NULL,
+							   NULL);
 	MarkGUCPrefixReserved("mongo_migrate");
+
+	/* See launcher.c; of no effect when the driver has been loaded before. */
+	setenv("MONGOC_DISABLE_SHM", "1", 0);
+	if (process_shared_preload_libraries_in_progress)
+		mm_launcher_register();
 }

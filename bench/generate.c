@@ -4,6 +4,7 @@
  *	  Fills a MongoDB collection with generated documents.
  *
  *	  generate [--seed N] [--documents N] [--shape SHAPE] URI DB.COLLECTION
+ *	  generate [--seed N] [--documents N] [--shape SHAPE] --file FILE
  *	  generate --initiate URI
  *
  * Document i depends on the seed and on i alone, so that two runs give the
@@ -12,7 +13,8 @@
  * large (64 KB), mixed (an _id of any type, fields of mixed types), poison (1
  * in 1000 with text that PostgreSQL cannot hold), broad (rows too big for a
  * page), hostile and hazards (see generate_hostile.c).  The collection is
- * dropped first.  --initiate makes a replica set of one and waits until it is
+ * dropped first.  A file gets the documents one behind the other, as BSON.
+ * --initiate makes a replica set of one and waits until it is
  * writable, so that nothing else is needed to set a server up.
  *
  *-------------------------------------------------------------------------
@@ -463,6 +465,34 @@ fail(const char *what, const bson_error_t *error)
 }
 
 static void
+make_document(bson_t *doc, Shape shape, uint64_t seed, int64_t i)
+{
+	Random		r = {seed * UINT64_C(0x2545f4914f6cdd1d) + (uint64_t) i};
+
+	bson_init(doc);
+	shape(doc, &r, i);
+}
+
+static void
+write_file(const char *path, Shape shape, uint64_t seed, int64_t documents)
+{
+	FILE	   *file = fopen(path, "wb");
+	bson_t		doc;
+
+	for (int64_t i = 0; file != NULL && i < documents; i++)
+	{
+		make_document(&doc, shape, seed, i);
+		fwrite(bson_get_data(&doc), 1, doc.len, file);
+		bson_destroy(&doc);
+	}
+	if (file == NULL || ferror(file) || fclose(file) != 0)
+	{
+		perror(path);
+		exit(1);
+	}
+}
+
+static void
 insert_batch(mongoc_collection_t *collection, Shape shape, uint64_t seed,
 			 int64_t first, int n)
 {
@@ -473,10 +503,7 @@ insert_batch(mongoc_collection_t *collection, Shape shape, uint64_t seed,
 
 	for (int k = 0; k < n; k++)
 	{
-		Random		r = {seed * UINT64_C(0x2545f4914f6cdd1d) + (uint64_t) (first + k)};
-
-		bson_init(&docs[k]);
-		shape(&docs[k], &r, first + k);
+		make_document(&docs[k], shape, seed, first + k);
 		list[k] = &docs[k];
 	}
 	BSON_APPEND_BOOL(&opts, "ordered", false);
@@ -572,7 +599,7 @@ initiate(mongoc_client_t *client, const char *uri_text)
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: generate [--seed N] [--documents N] [--shape SHAPE] URI DB.COLLECTION\n"
+	fprintf(stderr, "usage: generate [--seed N] [--documents N] [--shape SHAPE] (URI DB.COLLECTION | --file FILE)\n"
 			"       generate --initiate URI\n");
 	exit(2);
 }
@@ -594,6 +621,7 @@ main(int argc, char **argv)
 	int64_t		documents = 1000;
 	Shape		shape = orders;
 	bool		initiating = false;
+	const char *file = NULL;
 	int			i;
 	mongoc_client_t *client;
 
@@ -609,11 +637,18 @@ main(int argc, char **argv)
 			documents = strtoll(argv[++i], NULL, 10);
 		else if (strcmp(argv[i], "--shape") == 0)
 			shape = find_shape(argv[++i]);
+		else if (strcmp(argv[i], "--file") == 0)
+			file = argv[++i];
 		else
 			usage();
 	}
-	if (argc - i != (initiating ? 1 : 2))
+	if (argc - i != (file != NULL ? 0 : initiating ? 1 : 2))
 		usage();
+	if (file != NULL)
+	{
+		write_file(file, shape, seed, documents);
+		return 0;
+	}
 	mongoc_init();
 	client = mongoc_client_new(argv[i]);
 	if (client == NULL)

@@ -19,7 +19,6 @@ unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGPASSFILE PGDATA
 work=
 mongod_pid=
 postgres_data=
-mounted=
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -74,7 +73,6 @@ private_end()
 		tail -n 20 "$work/postgres.log" >&2
 	fi
 	cd /
-	[[ -z $mounted ]] || as_root umount "$mounted"
 	rm -rf "$work"
 	exit "$status"
 }
@@ -112,6 +110,7 @@ start_postgres()
 		max_wal_size = ${MAX_WAL_SIZE:-4GB}
 		log_line_prefix = '%m [%p] %b '
 		fsync = ${FSYNC:-on}
+		${POSTGRES_SETTINGS-}
 	EOF
 	as_user bash -c "cat '$work/postgres.conf' >>'$postgres_data/postgresql.conf'"
 	as_user "$(bindir)/pg_ctl" -D "$postgres_data" -l "$work/postgres.log" -w start >"$work/pg_ctl.log" 2>&1 ||
@@ -151,7 +150,7 @@ use_variant()
 	local name=$1 build=$work/build-$1 copy=$work/$1
 	shift
 	mkdir "$build"
-	cp -r "$root/Makefile" "$root"/mongo_migrate*.{c,control,sql} "$root/src" "$build"
+	cp -r "$root/Makefile" "$root"/{mongo_migrate,launcher}*.[ch] "$root"/mongo_migrate*.{control,sql} "$root/src" "$build"
 	find "$build" -name '*.o' -delete
 	make -s -j2 -C "$build" PG_CONFIG="$PG_CONFIG" "$@" >"$work/build.log" 2>&1 ||
 		{ tail -n 30 "$work/build.log" >&2; die "the build \"$name\" failed"; }

@@ -25,7 +25,8 @@ run_tap()
 		(cd "$out" && as_user env -u PGHOST -u PGPORT -u PGUSER -u PGDATABASE -u PGOPTIONS \
 			PG_REGRESS="$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test/regress/pg_regress" \
 			TESTDIR="$out" TESTDATADIR="$out/tmp_check" TESTLOGDIR="$out/log" \
-			MONGOD="$(find_mongod)" MM_ROOT="$root" PYTHONDONTWRITEBYTECODE=1 \
+			MONGOD="$(find_mongod)" MM_ROOT="$root" MM_TEST_MODULE="$root/t/module/mm_test" \
+			PYTHONDONTWRITEBYTECODE=1 \
 			timeout "${TAP_TIMEOUT:-1500}" perl -I "$perl_lib" -I "$root/t/lib" "$root/$file") >"$out/out" 2>"$out/err" || true
 		report_tap "$name" "$out"
 	done
@@ -52,24 +53,8 @@ report_tap()
 	fi
 }
 
-# A place that becomes full: a small file system, or where none may be mounted
-# a library that refuses to write when it should be full (t/tools/full.c).
-make_small_disk()
-{
-	small_disk=$work/small
-	mkdir "$small_disk"
-	if [[ -z ${MM_NO_MOUNT-} ]] && as_root mount -t tmpfs -o size=96m,mode=777 tmpfs "$small_disk" 2>/dev/null; then
-		mounted=$small_disk
-	else
-		chmod 777 "$small_disk"
-		cc -O2 -shared -fPIC -Wall -Wextra -Werror -o "$work/full.so" "$root/t/tools/full.c" -ldl
-		export MM_FULL_LIBRARY=$work/full.so
-	fi
-	export MM_SMALL_DISK=$small_disk
-}
-
 # Names of the fault points' machinery in an installed library.
-count_points() { nm -D "$("$1" --pkglibdir)/mongo_migrate.so" | grep -c mm_debug || true; }
+count_points() { nm -D "$("$1" --pkglibdir)/mongo_migrate_engine.so" | grep -c mm_debug || true; }
 
 run_faults()
 {
@@ -83,7 +68,6 @@ run_faults()
 		echo "fault points: FAILED, not in the one build that should have them"
 		failed=$((failed + 1))
 	fi
-	make_small_disk
 	# shellcheck disable=SC2046
 	run_tap ${TESTS:-$(cd "$root" && echo t/faults/*.pl)}
 }

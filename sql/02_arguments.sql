@@ -52,7 +52,9 @@ SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split"
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"split": "halves"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"naming": "camel"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"sample_size": -1}')$$);
-SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": 1}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": "high"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"priority": 3000000000}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"notify": true}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"verify": "full"}')$$);
 
 -- other arguments
@@ -70,8 +72,48 @@ SELECT pg_temp.try($$SELECT migrate_wait()$$);
 SELECT pg_temp.try($$SELECT migrate_pause(4711)$$);
 SELECT pg_temp.try($$SELECT migrate_resume(4711)$$);
 SELECT pg_temp.try($$SELECT migrate_cancel(4711)$$);
+SELECT pg_temp.try($$SELECT migrate_retry(4711)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(4711, workers => 2)$$);
+SELECT pg_temp.try($$SELECT migrate_replay(4711)$$);
+SELECT pg_temp.try($$SELECT migrate_discard(ARRAY[4711])$$);
+SELECT migrate_forget(4711), migrate_forget(NULL);
 SELECT pg_temp.try($$SELECT * FROM migrate_summary(4711)$$);
 SELECT pg_temp.try($$SELECT migrate_mapping(4711)$$);
+
+-- jobs in a state that does not allow it, and what else may be wrong
+INSERT INTO mongo_migrate.job (job_id, owner, source, workers, options, state) OVERRIDING SYSTEM VALUE
+  SELECT 9000 + i, current_user::regrole, 'shop', 1, '{"split": "auto"}', s
+    FROM unnest(ARRAY['completed', 'failed', 'paused', 'canceling']) WITH ORDINALITY AS u (s, i);
+SELECT pg_temp.try($$SELECT migrate_resume(9002)$$);
+SELECT pg_temp.try($$SELECT migrate_retry(9001)$$);
+SELECT pg_temp.try($$SELECT migrate_retry(9003)$$);
+SELECT pg_temp.try($$SELECT migrate_forget(9003)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(9001, workers => 2)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(9004, workers => 2)$$);
+SELECT pg_temp.try($$SELECT migrate_replay(9004)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(9003, workers => 1001)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(9003, max_docs_per_second => -1)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(9003, reject_limit => -2)$$);
+SELECT pg_temp.try($$SELECT migrate_alter(9003, on_error => 'skip')$$);
+SELECT pg_temp.try($$SELECT migrate_replay(9001, error_ids => '{4711}')$$);
+SELECT pg_temp.try($$SELECT migrate_replay(9001, options => '{"invalid_txt": "strip"}')$$);
+SELECT pg_temp.try($$SELECT migrate_replay(9001, options => '{"workers": 3}')$$);
+SELECT pg_temp.try($$SELECT migrate_replay(9001, options => '{"invalid_text": "drop"}')$$);
+SELECT pg_temp.try($$SELECT migrate_replay(9001, mapping => '{"fields": 1}')$$);
+SELECT pg_temp.try($$SELECT migrate_discard(NULL)$$);
+SELECT pg_temp.try($$SELECT migrate_peek('shop', NULL)$$);
+SELECT pg_temp.try($$SELECT migrate_peek('shop', 'orders', n => 0)$$);
+SELECT pg_temp.try($$SELECT migrate_peek('shop', 'orders', filter => '[]')$$);
+
+-- what is altered is kept, null leaves it as it is; events tell
+SELECT migrate_alter(9003, workers => 3, max_docs_per_second => 1000);
+SELECT migrate_alter(9003, reject_limit => -1);
+SELECT migrate_alter(9003);
+SELECT workers, options FROM mongo_migrate.job WHERE state = 'paused';
+SELECT message FROM migrate_events ORDER BY event_id;
+SELECT * FROM migrate_replay(9001);
+SELECT migrate_forget(9002);
+DELETE FROM mongo_migrate.job;
 
 -- a failed connection is a row of ping, not an error
 SELECT item, status, detail FROM migrate_ping('shop') WHERE item = 'connect';

@@ -34,6 +34,16 @@ SET mongo_migrate.on_error = 'ignore';
 SET mongo_migrate.chunk_size = '1kB';
 SHOW mongo_migrate.chunk_size;
 SET mongo_migrate.max_workers = 3;
+SET mongo_migrate.max_running_jobs = 1;
+SET mongo_migrate.allowed_hosts = '*';
+ALTER SYSTEM SET mongo_migrate.max_running_jobs = 0;
+ALTER SYSTEM SET mongo_migrate.allowed_hosts = 'db1.example.net,';
+ALTER SYSTEM SET mongo_migrate.allowed_hosts = 'db1.example.net:0';
+ALTER SYSTEM SET mongo_migrate.allowed_hosts = '10.0.0.0/33';
+ALTER SYSTEM SET mongo_migrate.allowed_hosts = 'example.net/8';
+ALTER SYSTEM SET mongo_migrate.allowed_hosts = '10.1.*';
+ALTER SYSTEM SET mongo_migrate.allowed_hosts = 'db1, [fd00::]/x';
+ALTER SYSTEM SET mongo_migrate.autoresume = 'perhaps';
 SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'mongo\_migrate.%' ORDER BY name COLLATE "C";
 
 -- what to do about a conflict

@@ -51,6 +51,8 @@ SELECT try('[{"path": "a", "column": "a", "type": "text"}, {"path": "\"a\"", "ki
 SELECT try('[{"path": "a", "column": "a", "type": "text"}, {"path": "b", "column": "a", "type": "text"}]');
 SELECT try('[{"path": "a", "column": "_extra", "type": "text"}]');
 SELECT try('[{"path": "a", "column": "a", "type": "jsonb"}, {"path": "a.b.c", "column": "c", "type": "text"}]');
+SELECT try('[{"kind": "document", "column": "a", "type": "jsonb"}, {"kind": "document", "column": "b", "type": "jsonb"}]');
+SELECT try('[{"path": "_id", "column": "_id", "type": "text"}]', '"format": 1, "target": {"primary_key": ["_id", "_id"]}');
 
 -- later
 SELECT try('[{"path": "items", "kind": "child", "table": "t", "fields": []}]');
@@ -63,6 +65,7 @@ SELECT try('[{"path": "_id", "column": "_id", "type": "text COLLATE \"C\"", "not
 	{"path": "a.e", "kind": "ignore"}, {"path": "f", "kind": "extra"}, {"path": "g", "column": "g", "type": "text[]"}]',
 	'"format": 1, "source": {"namespace": "shop.orders", "filter": {"x": 1}}, "target": {"table": "a.b", "primary_key": ["_id"]},
 	"on_error": "reject", "extra": "ignore", "invalid_text": "strip", "json_format": "relaxed", "uuid_representation": "standard"');
+SELECT try('[{"path": "\"a[]\"", "column": "a", "type": "text"}]');
 
 -- options
 SELECT migrate_ddl('mongodb://127.0.0.1:1/shop', 'orders', options => '{"layout": "flat"}');

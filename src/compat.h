@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_namespace.h"
@@ -31,6 +32,9 @@
 #include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/wait_event.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"				/* before, part of postgres.h */
+#endif
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
 #error "mongo_migrate supports PostgreSQL 15 to 18"
@@ -40,6 +44,11 @@
 #if PG_VERSION_NUM < 160000
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+/* Behind a declaration; 18 has a word of its own in front instead. */
+#if PG_VERSION_NUM >= 180000
+#define pg_attribute_noreturn() __attribute__((noreturn))
 #endif
 
 /* Declares an SQL function; before 16 core's macro does not export it. */
@@ -74,6 +83,17 @@ pg_namespace_aclcheck_compat(Oid schema, Oid role, AclMode mode)
 	return object_aclcheck(NamespaceRelationId, schema, role, mode);
 #else
 	return pg_namespace_aclcheck(schema, role, mode);
+#endif
+}
+
+/* CONNECT and others on a database; one function for all since 16. */
+static inline AclResult
+database_aclcheck_compat(Oid database, Oid role, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(DatabaseRelationId, database, role, mode);
+#else
+	return pg_database_aclcheck(database, role, mode);
 #endif
 }
 

@@ -109,4 +109,18 @@ $mongo->start;
 is($node->safe_psql('postgres', "SELECT migrate_wait($job, timeout => '120 s')"), 'completed', 'the job goes on when it is back');
 is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'and nothing is lost');
 
+# A replica set with a member that is down.  The driver learns of it from the
+# other one, and must not wait for itself then.
+$mongo->python(<<'PY');
+config = client.admin.command('replSetGetConfig')['config']
+config['members'].append({'_id': 1, 'host': '127.0.0.1:1', 'priority': 0, 'votes': 0})
+config['version'] += 1
+client.admin.command('replSetReconfig', config)
+PY
+my $set = "mongodb://127.0.0.1:$mongo->{port}/shop?replicaSet=rs0";
+my $timed_out;
+$node->psql('postgres', "SELECT status FROM migrate_ping('$set') WHERE item = 'topology'", stdout => \$out, timeout => 30, timed_out => \$timed_out);
+ok(!$timed_out, 'a member that is down is no reason to hang');
+is($out, 'ok', 'nor for an error');
+
 done_testing();

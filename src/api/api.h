@@ -36,6 +36,8 @@ typedef struct MmOptions
 	int64		chunk_bytes;
 	MmSplitMethod split;
 	int			max_attempts;
+	int			priority;
+	int			max_docs_per_second;	/* 0: no limit */
 	bool		analyze;
 	bool		verify;
 } MmOptions;
@@ -84,6 +86,8 @@ typedef struct MmCall
 /* Raises what is wrong with source, collection and mapping. */
 extern void mm_call_prepare(MmCall *call);
 
+extern MmCall mm_arg_call(FunctionCallInfo fcinfo);
+extern Jsonb *mm_arg_mapping(FunctionCallInfo fcinfo, int arg);
 extern char *mm_arg_string(FunctionCallInfo fcinfo, int arg);
 extern char *mm_arg_required(FunctionCallInfo fcinfo, int arg,
 							 const char *name);
@@ -117,6 +121,9 @@ typedef struct MmTarget
 extern MmTarget mm_target_find(const MmCall *call, bool lock);
 /* The place alone, whatever is there. */
 extern MmTarget mm_target_name(const MmCall *call);
+/* How the collection would be cut for this target. */
+extern MmSplitRequest mm_target_split_request(const MmTarget *target,
+											  const MmCall *call);
 /* Creates, truncates or replaces the table; returns its OID. */
 extern Oid	mm_target_prepare(const MmTarget *target, const MmCall *call);
 
@@ -138,6 +145,8 @@ typedef enum MmRight
 extern MmJob *mm_pick_job(bool named, int64 job_id, MmRight right);
 extern MmJob *mm_pick_job_arg(FunctionCallInfo fcinfo, int arg,
 							  MmRight right);
+/* Raises message 30 on a standby. */
+extern void mm_pick_check_primary(void);
 /* Raises message 23 when an active job loads the table. */
 extern void mm_pick_check_free(Oid relid, const char *schema,
 							   const char *table);

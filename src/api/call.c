@@ -16,8 +16,11 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
 
 #include "api/api.h"
+#include "job/worker.h"
 #include "settings.h"
 
 /* ---------------------------------------------------------------------
@@ -39,6 +42,25 @@ mm_arg_required(FunctionCallInfo fcinfo, int arg, const char *name)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"%s\" must not be null", name)));
 	return mm_arg_string(fcinfo, arg);
+}
+
+/* The arguments that all of them begin with; the rest at rest. */
+MmCall
+mm_arg_call(FunctionCallInfo fcinfo)
+{
+	return (MmCall) {
+		.source = mm_arg_required(fcinfo, 0, "source"),
+		.collection = mm_arg_required(fcinfo, 1, "collection"),
+		.target = mm_arg_string(fcinfo, 2),
+		.if_exists = "error",
+		.on_error = MM_INHERIT,
+	};
+}
+
+Jsonb *
+mm_arg_mapping(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : PG_GETARG_JSONB_P(arg);
 }
 
 MmOptions
@@ -136,6 +158,30 @@ add_field_context(void *arg)
 			   place->field->column);
 }
 
+/*
+ * The default as its type writes it: evaluated here, once, so that the table
+ * and the rows that are loaded have the same one.
+ */
+static char *
+evaluate_default(const MmSqlType *type, char *text)
+{
+	int			guc_level = NewGUCNestLevel();
+	Oid			input;
+	Oid			ioparam;
+	Oid			output;
+	bool		varlena;
+	char	   *result;
+
+	mm_worker_save_forms();
+	getTypeInputInfo(type->typid, &input, &ioparam);
+	getTypeOutputInfo(type->typid, &output, &varlena);
+	result = OidOutputFunctionCall(output,
+								   OidInputFunctionCall(input, text, ioparam,
+														type->typmod));
+	AtEOXact_GUC(true, guc_level);
+	return result;
+}
+
 /* Looks up the type as the caller's search_path has it, and keeps that. */
 static void
 resolve_type(MmField *field)
@@ -148,6 +194,8 @@ resolve_type(MmField *field)
 				 errmsg("type %s cannot be filled from MongoDB", type.text),
 				 errhint("Use another type, and convert the column afterwards.")));
 	field->type = type.text;
+	if (field->default_text != NULL)
+		field->default_text = evaluate_default(&type, field->default_text);
 }
 
 static void
@@ -279,6 +327,7 @@ inferred_contract(MmCall *call)
 {
 	MmContract *contract = palloc0(sizeof(MmContract));
 	MmInferOptions infer = mm_options_infer(&call->options);
+	int			guc_level;
 	ListCell   *lc;
 
 	call->inferred = mm_input_infer(&call->input, call->filter,
@@ -287,14 +336,23 @@ inferred_contract(MmCall *call)
 	{
 		MmInferField *line = lfirst(lc);
 
+		/* documents of a view may have none */
+		if (lc == list_head(call->inferred) && call->sampled > 0 &&
+			line->present == 0)
+			continue;
+		if (lc == list_head(call->inferred))
+			contract->key_columns = list_make1(line->field.column);
 		contract->fields = lappend(contract->fields, &line->field);
 	}
-	contract->key_columns =
-		list_make1(((MmField *) linitial(contract->fields))->column);
 	contract->on_error = (MmOnError) mm_on_error;
 	contract->json_form = (MmJsonForm) mm_json_format;
 	contract->extra_column = "_extra";
+
+	/* what we chose are core's types, whatever the caller's search_path */
+	guc_level = NewGUCNestLevel();
+	RestrictSearchPath_compat();
 	resolve_types(contract);
+	AtEOXact_GUC(true, guc_level);
 	return contract;
 }
 

@@ -5,11 +5,11 @@
  *	  written into the job's row under its lock.
  *
  * With a coordinator alive, the request is its to carry out; without one
- * (paused, or lost by a restart), it is carried out here.  The coordinator
- * takes the job's advisory lock before it reads the row, and we lock the row
- * before we look at the advisory lock, so that one of the two always sees
- * the other.  A coordinator that has written paused or failed may hold the
- * lock for a moment longer: its successor waits for it.
+ * (paused, queued behind others, or lost by a restart), it is carried out
+ * here.  The coordinator takes the job's advisory lock before it reads the
+ * row, and we lock the row before we look at the advisory lock, so that one
+ * of the two always sees the other.  A coordinator that has done with a job
+ * gives the lock back while it still has the row's.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +29,7 @@
 #include "api/state_type.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/steps.h"
 #include "job/worker.h"
 
@@ -94,11 +95,12 @@ migrate_resume(PG_FUNCTION_ARGS)
 	if (alive && (job->state == MM_JOB_QUEUED ||
 				  job->state == MM_JOB_RUNNING))
 		return mm_state_datum(fcinfo, job->state);
-	if (alive && job->state == MM_JOB_PAUSING)
-		state = MM_JOB_RUNNING; /* the coordinator goes on instead */
+	/* The coordinator goes on instead, or waits again if it had not begun. */
+	if (alive && job->state == MM_JOB_PAUSING && job->shared_handle != 0)
+		state = MM_JOB_RUNNING;
 	mm_job_set_state(job->job_id, state, NULL);
-	if (state == MM_JOB_QUEUED)
-		mm_worker_register_coordinator(job->job_id, job->owner);
+	if (!alive)
+		mm_queue_enter(job->job_id, job->owner);
 	return mm_state_datum(fcinfo, state);
 }
 
@@ -147,7 +149,7 @@ migrate_retry(PG_FUNCTION_ARGS)
 	check_targets_free(job);
 	mm_chunk_retry(job->job_id);
 	mm_job_set_state(job->job_id, MM_JOB_QUEUED, NULL);
-	mm_worker_register_coordinator(job->job_id, job->owner);
+	mm_queue_enter(job->job_id, job->owner);
 	return mm_state_datum(fcinfo, MM_JOB_QUEUED);
 }
 
@@ -201,8 +203,8 @@ migrate_cancel(PG_FUNCTION_ARGS)
 						   GetUserNameFromId(job->owner, true))));
 	if (job->state == MM_JOB_CANCELED && !drop_target)
 		return mm_state_datum(fcinfo, job->state);
-	if (drop_target)
-		mm_job_set_drop_target(job->job_id);
+	if (drop_target != job->drop_target)
+		mm_job_set_drop_target(job->job_id, drop_target);
 	if (drop_target && pid == 0)
 		mm_step_drop_target(job);
 	mm_job_set_state(job->job_id, state, NULL);
@@ -239,7 +241,7 @@ migrate_forget(PG_FUNCTION_ARGS)
 
 	if (mm_job_load(job_id, false) == NULL)
 		PG_RETURN_BOOL(false);
-	job = mm_pick_job(true, job_id, MM_RIGHT_CONTROL);
+	job = mm_pick_job(true, job_id, MM_RIGHT_OWN);
 	if (!mm_state_is_final(job->state))
 		raise_wrong_state(job, "forget",
 						  psprintf("End it with SELECT migrate_cancel(%lld).",

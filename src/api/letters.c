@@ -37,7 +37,7 @@ check_not_running(const MmJob *job)
 			 errmsg("cannot replay dead letters of migration job %lld",
 					(long long) job->job_id),
 			 errdetail("It is %s.", mm_state_name(job->state)),
-			 errhint("Wait for it with SELECT migrate_wait(%lld), or stop it with SELECT migrate_pause(%lld).",
+			 errhint("Wait for it with SELECT migrate_wait(%lld), or pause it with SELECT migrate_pause(%lld).",
 					 (long long) job->job_id, (long long) job->job_id)));
 }
 
@@ -145,7 +145,7 @@ discard_of_job(int64 job_id, ArrayType *error_ids, const char *reason)
 {
 	int64		n;
 
-	(void) mm_pick_job(true, job_id, MM_RIGHT_CONTROL);
+	(void) mm_pick_job(true, job_id, MM_RIGHT_OWN);
 	n = mm_letter_discard(job_id, error_ids, reason);
 	if (n > 0)
 		mm_job_event(job_id, "warning", NULL,

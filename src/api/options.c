@@ -179,16 +179,15 @@ parse_verify(MmOptions *options, const char *value)
 
 /* Keys of the interface that come with later versions. */
 static const char *const later_keys[] = {
-	"max_docs_per_second", "priority", "create_table", "indexes", "with",
-	"before", "after", "notify"
+	"create_table", "indexes", "with", "before", "after", "notify"
 };
 
 static const char *const known_keys[] = {
 	"label", "database", "layout", "sample_size", "naming", "flatten_depth",
 	"arrays", "extra", "json_format", "id_type", "uuid_representation",
-	"reject_limit",
-	"invalid_text", "chunk_size", "split", "sink", "max_attempts", "analyze",
-	"tablespace", "verify"
+	"reject_limit", "max_docs_per_second",
+	"invalid_text", "chunk_size", "split", "sink", "max_attempts", "priority",
+	"analyze", "tablespace", "verify"
 };
 
 /* Message 26. */
@@ -257,8 +256,14 @@ set_option(MmOptions *options, const char *key, char *value)
 		options->sample_size = parse_integer(key, value, 0, PG_INT32_MAX);
 	else if (strcmp(key, "reject_limit") == 0)
 		options->reject_limit = parse_integer(key, value, 0, PG_INT64_MAX);
+	else if (strcmp(key, "max_docs_per_second") == 0)
+		options->max_docs_per_second = parse_integer(key, value, 1,
+													 PG_INT32_MAX);
 	else if (strcmp(key, "max_attempts") == 0)
 		options->max_attempts = parse_integer(key, value, 1, 1000);
+	else if (strcmp(key, "priority") == 0)
+		options->priority = parse_integer(key, value, PG_INT32_MIN,
+										  PG_INT32_MAX);
 	else if (strcmp(key, "analyze") == 0)
 		options->analyze = parse_boolean(key, value);
 	else if (strcmp(key, "chunk_size") == 0)

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -83,12 +84,26 @@ default_job(void)
 	return job_id;
 }
 
+/* Message 30. */
+void
+mm_pick_check_primary(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot run a migration during recovery"),
+				 errhint("Connect to the primary server.")));
+}
+
 MmJob *
 mm_pick_job(bool named, int64 job_id, MmRight right)
 {
 	int64		wanted = named ? job_id : default_job();
-	MmJob	   *job = mm_job_load(wanted, right != MM_RIGHT_SEE);
+	MmJob	   *job;
 
+	if (right != MM_RIGHT_SEE)
+		mm_pick_check_primary();
+	job = mm_job_load(wanted, right != MM_RIGHT_SEE);
 	if (job == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -49,18 +49,15 @@ put_step(PlanOutput *out, const char *action, const char *object,
 
 /* How the collection would be cut, as the coordinator will ask for it. */
 static MmSplit *
-ask_split(const MmCall *call)
+ask_split(const MmCall *call, const MmTarget *target)
 {
-	const MmCollection *collection = call->input.collection;
 	MmSource   *source = call->input.source;
+	MmSplitRequest request = mm_target_split_request(target, call);
 	MmSourceError error = {0};
 	MmSplit    *split;
 
-	if (!source->ops->split(source, collection, call->filter,
-							call->options.split,
-							mm_step_chunk_bytes(collection, call->workers,
-												call->options.chunk_bytes),
-							&split, &error))
+	if (!source->ops->split(source, call->input.collection, call->filter,
+							&request, &split, &error))
 		mm_source_raise(&error);
 	return split;
 }
@@ -181,21 +178,18 @@ Datum
 migrate_plan(PG_FUNCTION_ARGS)
 {
 	PlanOutput	out = {(ReturnSetInfo *) fcinfo->resultinfo};
-	MmCall		call = {.on_error = MM_INHERIT};
+	MmCall		call = mm_arg_call(fcinfo);
 	MmTarget	target;
 
 	InitMaterializedSRF(fcinfo, 0);
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.filter = mm_arg_filter(fcinfo, 4);
 	call.if_exists = mm_arg_if_exists(fcinfo, 5);
 	call.workers = mm_arg_workers(fcinfo, 6);
 	call.options = mm_arg_options(fcinfo, 7);
 	mm_call_prepare(&call);
 	target = mm_target_find(&call, false);
-	put_steps(&out, &call, &target, ask_split(&call));
+	put_steps(&out, &call, &target, ask_split(&call, &target));
 	mm_input_close(&call.input);
 	return (Datum) 0;
 }
@@ -228,16 +222,13 @@ Datum
 migrate_ddl(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	MmCall		call = {.on_error = MM_INHERIT, .if_exists = "error"};
+	MmCall		call = mm_arg_call(fcinfo);
 	MmTarget	target;
 	ListCell   *lc;
 	char	   *key;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.options = mm_arg_options(fcinfo, 4);
 	mm_call_prepare(&call);
 	target = name_target(&call);
@@ -254,11 +245,8 @@ migrate_ddl(PG_FUNCTION_ARGS)
 Datum
 migrate_infer_mapping(PG_FUNCTION_ARGS)
 {
-	MmCall		call = {.on_error = MM_INHERIT, .if_exists = "error"};
+	MmCall		call = mm_arg_call(fcinfo);
 
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
 	call.options = mm_arg_options(fcinfo, 3);
 	mm_call_prepare(&call);
 	(void) name_target(&call);

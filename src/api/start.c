@@ -14,17 +14,21 @@
 
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_authid.h"
+#include "commands/defrem.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/worker.h"
 #include "settings.h"
 
@@ -36,12 +40,9 @@ MM_FUNCTION(migrate_start);
 static MmCall
 parse_args(FunctionCallInfo fcinfo)
 {
-	MmCall		call = {0};
+	MmCall		call = mm_arg_call(fcinfo);
 
-	call.source = mm_arg_required(fcinfo, 0, "source");
-	call.collection = mm_arg_required(fcinfo, 1, "collection");
-	call.target = mm_arg_string(fcinfo, 2);
-	call.mapping = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
+	call.mapping = mm_arg_mapping(fcinfo, 3);
 	call.filter = mm_arg_filter(fcinfo, 4);
 	call.if_exists = mm_arg_if_exists(fcinfo, 5);
 	call.on_error = mm_arg_on_error(fcinfo, 6);
@@ -59,11 +60,7 @@ check_environment(void)
 	HeapTuple	tuple;
 	bool		can_login;
 
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("cannot run a migration during recovery"),
-				 errhint("Connect to the primary server.")));
+	mm_pick_check_primary();
 	PreventCommandIfReadOnly("migrate_start()");
 	if (GetDatabaseEncoding() != PG_UTF8)
 		ereport(ERROR,
@@ -100,6 +97,8 @@ job_options(const MmOptions *options)
 		.log_min_messages = mm_log_min_messages,
 		.reject_limit = options->reject_limit,
 		.max_attempts = options->max_attempts,
+		.priority = options->priority,
+		.max_docs_per_second = options->max_docs_per_second,
 		.split = options->split,
 		.analyze = options->analyze,
 		.verify = options->verify,
@@ -112,9 +111,36 @@ static void
 check_plan(Oid relid, const MmContract *contract)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
+	ListCell   *lc;
 
 	(void) mm_plan_create(contract, RelationGetDescr(rel), false);
+	foreach(lc, contract->key_columns)
+	{
+		Oid			type = get_atttype(relid, get_attnum(relid, lfirst(lc)));
+
+		if (!OidIsValid(GetDefaultOpClass(type, BTREE_AM_OID)))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("column \"%s\" cannot be part of a primary key",
+							(char *) lfirst(lc)),
+					 errdetail("Type %s has no order.",
+							   format_type_be(type))));
+	}
 	table_close(rel, NoLock);
+}
+
+/* A way of splitting that cannot be had is refused here, not in a worker. */
+static void
+check_split(const MmCall *call, const MmTarget *target)
+{
+	MmSource   *source = call->input.source;
+	MmSplitRequest request = mm_target_split_request(target, call);
+	MmSourceError error = {0};
+
+	if (request.method != MM_SPLIT_AUTO &&
+		!source->ops->check_split(source, call->input.collection,
+								  call->filter, &request, &error))
+		mm_source_raise(&error);
 }
 
 /* Prepares the table, with the row of it. */
@@ -125,6 +151,7 @@ make_table(MmCall *call)
 	MmTarget	target = mm_target_find(call, true);
 	const MmCollection *collection = call->input.collection;
 
+	check_split(call, &target);
 	table->table_no = 1;
 	table->database = collection->database;
 	table->collection = collection->name;
@@ -159,9 +186,10 @@ warn_of_shortage(int wanted, int64 bytes)
 
 	mm_worker_count(&used, &loaders);
 	wanted = Min(wanted, 1 + bytes / SMALLEST_CHUNK);
-	/* one slot is for the coordinator that was just registered */
-	have = Min(max_worker_processes - used - 1, mm_max_workers - loaders);
-	have = Max(have, 0);
+	/* One slot is for the coordinator, and one is left to the next job. */
+	have = max_worker_processes - used - 1;
+	have = Max(have - 1, Min(have, 1));
+	have = Max(Min(have, mm_max_workers - loaders), 0);
 	if (have >= wanted)
 		return;
 	ereport(WARNING,
@@ -188,7 +216,7 @@ store_job(const MmCall *call, const MmJobTable *table)
 
 	job_id = mm_job_insert(&job, config->has_password ? config->uri : NULL);
 	mm_job_insert_table(job_id, table);
-	mm_worker_register_coordinator(job_id, job.owner);
+	mm_queue_enter(job_id, job.owner);
 	return job_id;
 }
 

@@ -13,18 +13,12 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/varlena.h"
@@ -32,29 +26,13 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
-#include "job/worker.h"
+#include "job/steps.h"
 #include "sink/sink.h"
-
-/* Our advisory locks on names of targets, beside MM_LOCK_KIND. */
-#define TARGET_LOCK_KIND 4
 
 /* ---------------------------------------------------------------------
  * Find
  * ---------------------------------------------------------------------
  */
-
-static void
-lock_target(const MmTarget *target)
-{
-	LOCKTAG		tag;
-	uint32		hash = hash_bytes((const unsigned char *) target->table,
-								  strlen(target->table));
-
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, target->schema_oid, hash,
-						 TARGET_LOCK_KIND);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	AcceptInvalidationMessages();
-}
 
 /* Message 17. */
 static void
@@ -74,15 +52,7 @@ check_may_create(const MmTarget *target)
 static void
 check_existing(const MmTarget *target, const char *if_exists)
 {
-	int64		job_id = mm_job_of_relation(target->existing);
-
-	if (job_id != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("table \"%s.%s\" is being loaded by migration job %lld",
-						target->schema, target->table, (long long) job_id),
-				 errhint("Wait for it with SELECT migrate_wait(%lld), or cancel it with SELECT migrate_cancel(%lld).",
-						 (long long) job_id, (long long) job_id)));
+	mm_pick_check_free(target->existing, target->schema, target->table);
 	if (strcmp(if_exists, "error") == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_TABLE),
@@ -126,7 +96,7 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 						 att->attgenerated ? "generated, " : "", have,
 						 format_type_with_typemod(wanted.typid,
 												  wanted.typmod));
-	field->type = have;
+	field->type = mm_type_text(att->atttypid, att->atttypmod);
 	field->not_null = field->not_null || att->attnotnull;
 }
 
@@ -245,7 +215,7 @@ mm_target_find(const MmCall *call, bool lock)
 	bool		replace = strcmp(call->if_exists, "replace") == 0;
 
 	if (lock)
-		lock_target(&result);
+		mm_job_lock_target(result.schema_oid, result.table);
 	result.existing = get_relname_relid(result.table, result.schema_oid);
 	if (OidIsValid(result.existing))
 		check_existing(&result, call->if_exists);
@@ -261,6 +231,14 @@ mm_target_find(const MmCall *call, bool lock)
 	}
 	call->contract->target = result.name;
 	return result;
+}
+
+MmSplitRequest
+mm_target_split_request(const MmTarget *target, const MmCall *call)
+{
+	return mm_step_split_request(call->input.collection, call->options.split,
+								 call->workers, call->options.chunk_bytes,
+								 target->fresh);
 }
 
 Oid

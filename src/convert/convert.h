@@ -21,10 +21,15 @@
  *	  reject.c   why a document is rejected
  *	  tally.c    what became of the values of each field
  *	  value.c    one BSON value -> one Datum
+ *	  scalar.c   the same for numbers, times, booleans and UUIDs
  *	  input.c    text -> Datum: what a string becomes in a typed column
  *	  extended.c BSON value -> Extended JSON, over a writer
  *	  json.c     the writer of text, and the text form of scalars
- *	  jsonb.c    the writer of jsonb
+ *	  jsonb.c    the writer of jsonb: interface, wrappers
+ *	  jsonb_emit.c  the writer of jsonb: its bytes
+ *	  keysort.c  members of an object in the order of jsonb
+ *	  checker.c  the writer that only looks for text that is refused
+ *	  number.c   numbers in the form of a stored numeric
  *	  form.c     scalars as text: hex, dates, doubles, base64
  *	  text.c     NUL and UTF-8 in strings
  *	  walk.c     bounds-checked walk over a BSON document
@@ -265,6 +270,7 @@ typedef struct MmSqlType
 } MmSqlType;
 
 extern MmSqlType mm_type_parse(const char *text);
+extern char *mm_type_text(Oid typid, int32 typmod);
 /* true if convert can fill such a column */
 extern bool mm_type_is_fillable(Oid typid, int32 typmod);
 /* true if a column "have" can take what "wanted" was meant for */

@@ -60,8 +60,7 @@ write_double(MmWriter *writer, double v)
 {
 	char		buffer[MM_FORM_DOUBLE];
 
-	if (writer->form != MM_JSON_CANONICAL && isfinite(v) &&
-		!mm_form_is_minus_zero(v))
+	if (mm_extended_is_number(v, writer->form))
 	{
 		writer->ops->real(writer, v);
 		return true;

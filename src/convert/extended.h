@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include <math.h>
+
 #include "convert/convert.h"
 #include "convert/text.h"
 #include "convert/walk.h"
@@ -44,6 +46,14 @@ struct MmWriter
 	MmTextFailure failure;		/* once something returned false */
 	bool		altered;		/* invalid_text changed a text */
 };
+
+/* Is a double a plain number in this form, without a wrapper? */
+static inline bool
+mm_extended_is_number(double v, MmJsonForm form)
+{
+	return form != MM_JSON_CANONICAL && isfinite(v) &&
+		!(v == 0 && signbit(v));
+}
 
 extern bool mm_extended_write(MmWriter *writer, const MmValue *value);
 extern bool mm_extended_fail_below(MmTextFailure *failure, const char *key,

@@ -21,10 +21,11 @@
 #include "utils/timestamp.h"
 
 #include "convert/form.h"
+#include "convert/number.h"
 
 #define MS_PER_DAY (INT64CONST(86400000))
 
-const char	mm_form_hex[256][2] = {
+const char	mm_form_hex[256][3] = {
 	"00", "01", "02", "03", "04", "05", "06", "07",
 	"08", "09", "0a", "0b", "0c", "0d", "0e", "0f",
 	"10", "11", "12", "13", "14", "15", "16", "17",
@@ -165,6 +166,28 @@ mm_form_double_with_point(double v, char *buffer)
 	return buffer;
 }
 
+/*
+ * A coefficient of more than 34 digits stands for zero (IEEE 754-2008, 3.5.2),
+ * and is that for MongoDB.  libbson knows it of those that have two bits in
+ * front of the exponent, and of the others writes the digits.
+ */
+static void
+clear_large_coefficient(bson_decimal128_t *dec)
+{
+	const uint64 form = UINT64CONST(0x6000000000000000);
+	const uint64 mask = UINT64CONST(0x0001ffffffffffff);
+	const uint64 max_high = UINT64CONST(0x0001ed09bead87c0);	/* 10^34 - 1 */
+	const uint64 max_low = UINT64CONST(0x378d8e63ffffffff);
+	uint64		high = dec->high & mask;
+
+	if ((dec->high & form) != form &&
+		(high > max_high || (high == max_high && dec->low > max_low)))
+	{
+		dec->high &= ~mask;
+		dec->low = 0;
+	}
+}
+
 /* As MongoDB prints it: "0.10", "1E+3", "-0", "NaN", "Infinity". */
 char *
 mm_form_decimal(const uint8 *decimal, char *buffer)
@@ -175,6 +198,7 @@ mm_form_decimal(const uint8 *decimal, char *buffer)
 					 "no room for the digits of a decimal");
 	dec.low = mm_walk_uint64(decimal);
 	dec.high = mm_walk_uint64(decimal + 8);
+	clear_large_coefficient(&dec);
 	bson_decimal128_to_string(&dec, buffer);
 	return buffer;
 }
@@ -222,53 +246,18 @@ mm_form_text_numeric(const char *digits)
 											   Int32GetDatum(-1)));
 }
 
-/* mantissa * 10^zeros in plain digits; zeros > 0. */
-static Numeric
-big_numeric(int64 mantissa, int zeros, bool with_point)
-{
-	char		digits[MAXINT8LEN + 1 + 310 + 3];
-	int			n = pg_lltoa(mantissa, digits);
-
-	Assert(zeros <= 310);
-	memset(digits + n, '0', zeros);
-	strcpy(digits + n + zeros, with_point ? ".0" : "");
-	return mm_form_text_numeric(digits);
-}
-
-/*
- * A double by its shortest digits; with_point leaves one digit behind the
- * point of a whole number, so that jsonb shows that it is a double.
- */
+/* A double by its shortest digits. */
 Numeric
-mm_form_double_numeric(double v, bool with_point)
+mm_form_double_numeric(double v)
 {
 	char		buffer[MM_FORM_DOUBLE];
-	char	   *p = mm_form_double(v, buffer);
-	int64		mantissa = 0;	/* has 17 digits at most */
-	int			scale = 0;
-	bool		point = false;
+	MmNumber	number;
+	char	   *numeric;
 
 	if (!isfinite(v))
-		return mm_form_text_numeric(buffer);
-	for (p += *p == '-'; *p != '\0' && *p != 'e'; p++)
-	{
-		if (*p == '.')
-		{
-			point = true;
-			continue;
-		}
-		mantissa = mantissa * 10 + (*p - '0');
-		scale += point;
-	}
-	if (*p == 'e')
-		scale -= atoi(p + 1);
-	if (v < 0)
-		mantissa = -mantissa;
-	if (scale < 0)
-		return big_numeric(mantissa, -scale, with_point);
-	if (scale == 0 && with_point)
-		return int64_div_fast_to_numeric(mantissa * 10, 1);
-	if (scale == 0)
-		return int64_to_numeric(mantissa);
-	return int64_div_fast_to_numeric(mantissa, scale);
+		return mm_form_text_numeric(mm_form_double(v, buffer));
+	mm_number_from_double(v, &number);
+	numeric = palloc(MM_NUMBER_MAX);
+	(void) mm_number_write(&number, numeric);
+	return (Numeric) numeric;
 }

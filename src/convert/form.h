@@ -32,7 +32,7 @@ typedef enum MmFormMillis
 	MM_MILLIS_UNLESS_ZERO		/* as Extended JSON has it */
 } MmFormMillis;
 
-extern const char mm_form_hex[256][2];
+extern const char mm_form_hex[256][3];
 
 /* 24 digits, no NUL; inline, because most documents begin with one. */
 static inline void
@@ -53,7 +53,7 @@ extern bool mm_form_decimal_is_minus_zero(const char *digits);
 extern bool mm_form_is_minus_zero(double v);
 extern char *mm_form_base64(const uint8 *data, uint32 len);
 
-extern Numeric mm_form_double_numeric(double v, bool with_point);
+extern Numeric mm_form_double_numeric(double v);
 extern Numeric mm_form_text_numeric(const char *digits);
 
 #endif							/* MM_FORM_H */

@@ -21,14 +21,19 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_enum.h"
+#include "catalog/pg_type_d.h"
 #include "common/shortest_dec.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/datetime.h"
+#include "utils/formatting.h"
 #include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
@@ -299,6 +304,20 @@ is_number_alone(const char *text)
 		strspn(text, "0123456789. ") == strlen(text);
 }
 
+/*
+ * A name behind a date is that of a time zone for the decoder, which raises
+ * when there is none (before 16).
+ */
+static bool
+has_unknown_zone(char **fields, const int *types, int n)
+{
+	for (int i = 1; i < n; i++)
+		if (types[i] == DTK_DATE && isalpha((unsigned char) fields[i][0]) &&
+			pg_tzset(fields[i]) == NULL)
+			return true;
+	return false;
+}
+
 /* More digits of a second than a timestamp keeps? */
 static bool
 is_too_fine(const char *text)
@@ -334,6 +353,7 @@ mm_input_timestamptz(const char *text, TimestampTz *result)
 	if (is_number_alone(text) ||
 		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
 					  &n) != 0 || is_relative(fields, n) ||
+		has_unknown_zone(fields, types, n) ||
 		DecodeDateTime_compat(fields, types, n, &type, &tm, &fsec,
 							  &zone) != 0)
 		return MM_FIT_TYPE;
@@ -438,19 +458,71 @@ run(void (*function) (Call *call), Call *call)
 	return true;
 }
 
-MmFit
-mm_input_call(MmValueType *type, char *text, Datum *result)
+static bool
+read_input(MmValueType *type, char *text, Datum *result)
 {
 	Call		call = {.type = type, .text = text};
 	bool		soft;
 
 	if (InputFunctionCallSafe_compat(&type->input, text, type->ioparam,
 									 type->typmod, result, &soft))
-		return MM_FIT_GOOD;
+		return true;
 	if (soft || !run(call_input, &call))
-		return MM_FIT_REFUSED;
+		return false;
 	*result = call.value;
-	return MM_FIT_GOOD;
+	return true;
+}
+
+/* The text without blanks around it, in small letters of ASCII. */
+static char *
+plain_text(const char *text)
+{
+	const char *start = skip_space(text);
+	size_t		len = strlen(start);
+
+	while (len > 0 && isspace((unsigned char) start[len - 1]))
+		len--;
+	return asc_tolower(start, len);
+}
+
+/* Times of day and intervals: does the type keep all digits of a second? */
+static bool
+keeps_seconds(const MmValueType *type, const char *text)
+{
+	int			kept = type->typmod < 0 ? MAX_TIME_PRECISION :
+		Min(type->typmod & 0xffff, MAX_TIME_PRECISION);
+
+	for (const char *p = strchr(text, '.'); p != NULL; p = strchr(p, '.'))
+	{
+		int			digits;
+		const char *stop = skip_digits(++p, &digits);
+
+		for (int i = kept; i < digits; i++)
+			if (p[i] != '0')
+				return false;
+		p = stop;
+	}
+	return true;
+}
+
+/*
+ * Many input functions cut, round or rewrite without a word.  What the type
+ * makes of the text must be the text again; only times may be written in
+ * other ways, but with no more digits than they keep.
+ */
+MmFit
+mm_input_call(MmValueType *type, char *text, Datum *result)
+{
+	char	   *again;
+
+	if (!read_input(type, text, result))
+		return MM_FIT_REFUSED;
+	if (type->typid == TIMEOID || type->typid == TIMETZOID ||
+		type->typid == INTERVALOID)
+		return keeps_seconds(type, text) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+	again = OutputFunctionCall(&type->output, *result);
+	return strcmp(plain_text(text), plain_text(again)) == 0 ?
+		MM_FIT_GOOD : MM_FIT_INEXACT;
 }
 
 /* Do the constraints of the domain hold? */

@@ -3,9 +3,11 @@
  * json.c
  *	  BSON values as text: Extended JSON, and the plain text of scalars.
  *
- * JSON text can spell a NUL (\u0000), so that only invalid UTF-8 can be
- * refused here.  What is written for people and for the dead letters refuses
- * nothing: such documents were often rejected because of that very text.
+ * JSON text can spell a NUL (\u0000), so that a key or a message needs no
+ * other text to be refused than invalid UTF-8.  A json column does not hold
+ * it, as no function of the server could take it out again.  What is written
+ * for people and for the dead letters refuses nothing: such documents were
+ * often rejected because of that very text.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,6 +31,7 @@ typedef struct JsonWriter
 {
 	MmWriter	writer;
 	StringInfo	out;
+	bool		spell_nul;		/* NUL is written as \u0000 */
 	bool		comma;			/* does one belong before the next value? */
 } JsonWriter;
 
@@ -93,11 +96,11 @@ append_quoted(StringInfo out, const char *s, uint32 len)
 }
 
 /*
- * Repairs the text between its NULs, which stay: JSON can spell them, and so
- * is the text of a key unique.
+ * Repairs the text; spell_nul: only between its NULs, which stay.
  */
 static char *
-repair(const char *s, uint32 len, MmInvalidText how, uint32 *result_len)
+repair(const char *s, uint32 len, MmInvalidText how, bool spell_nul,
+	   uint32 *result_len)
 {
 	StringInfoData out;
 	const char *stop = s + len;
@@ -105,7 +108,7 @@ repair(const char *s, uint32 len, MmInvalidText how, uint32 *result_len)
 	initStringInfo(&out);
 	for (;;)
 	{
-		const char *nul = memchr(s, '\0', stop - s);
+		const char *nul = spell_nul ? memchr(s, '\0', stop - s) : NULL;
 
 		mm_text_append_repaired(&out, s, (nul ? nul : stop) - s, how);
 		if (nul == NULL)
@@ -139,19 +142,27 @@ static bool
 string(MmWriter *writer, const char *s, uint32 len)
 {
 	JsonWriter *w = (JsonWriter *) writer;
+	char	   *repaired = NULL;
 
-	if (mm_text_check(s, len) != MM_TEXT_GOOD && !is_valid_but_nul(s, len))
+	MmTextFault fault = mm_text_check(s, len);
+
+	if (fault != MM_TEXT_GOOD && w->spell_nul)
+		fault = is_valid_but_nul(s, len) ? MM_TEXT_GOOD : MM_TEXT_INVALID;
+	if (fault != MM_TEXT_GOOD)
 	{
 		if (writer->invalid_text == MM_INVALID_TEXT_REJECT)
 		{
-			writer->failure.fault = MM_TEXT_INVALID;
+			writer->failure.fault = fault;
 			return false;
 		}
-		s = repair(s, len, writer->invalid_text, &len);
+		s = repaired = repair(s, len, writer->invalid_text, w->spell_nul,
+							  &len);
 		writer->altered = true;
 	}
 	separate(w);
 	append_quoted(w->out, s, len);
+	if (repaired != NULL)		/* a document can have very many of them */
+		pfree(repaired);
 	return true;
 }
 
@@ -220,9 +231,10 @@ static const MmWriterOps json_ops = {
 /* False with *outcome when a text in it was refused. */
 bool
 mm_json_append(StringInfo out, const MmValue *value, MmJsonForm form,
-			   MmInvalidText invalid_text, MmOutcome *outcome)
+			   MmInvalidText invalid_text, bool spell_nul,
+			   MmOutcome *outcome)
 {
-	JsonWriter	w = {{&json_ops, form, invalid_text}, out};
+	JsonWriter	w = {{&json_ops, form, invalid_text}, out, spell_nul};
 	bool		done = mm_extended_write(&w.writer, value);
 
 	outcome->altered |= w.writer.altered;
@@ -335,7 +347,8 @@ mm_json_append_text(StringInfo out, const MmValue *value,
 		default:
 			break;
 	}
-	return mm_json_append(out, value, MM_JSON_RELAXED, invalid_text, outcome);
+	return mm_json_append(out, value, MM_JSON_RELAXED, invalid_text, true,
+						  outcome);
 }
 
 /* ---------------------------------------------------------------------
@@ -351,7 +364,7 @@ tolerant_json(const MmValue *value, MmJsonForm form)
 	StringInfoData out;
 
 	initStringInfo(&out);
-	(void) mm_json_append(&out, value, form, MM_INVALID_TEXT_REPLACE,
+	(void) mm_json_append(&out, value, form, MM_INVALID_TEXT_REPLACE, true,
 						  &outcome);
 	return out.data;
 }

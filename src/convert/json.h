@@ -16,7 +16,7 @@
 
 extern bool mm_json_append(StringInfo out, const MmValue *value,
 						   MmJsonForm form, MmInvalidText invalid_text,
-						   MmOutcome *outcome);
+						   bool spell_nul, MmOutcome *outcome);
 extern bool mm_json_append_text(StringInfo out, const MmValue *value,
 								MmUuidForm uuid, MmInvalidText invalid_text,
 								MmOutcome *outcome);

@@ -17,9 +17,10 @@
  *
  * S is the sign (1 is negative), D the digits to show, W the weight in two's
  * complement.  The short form is a must where shown and weight have room in
- * it; zero has no groups, weight 0 and no sign.  All this is what numeric.c
- * of the server reads and writes, in the byte order of the machine; the tests
- * compare the bytes with those that the server makes.
+ * it; a weight that is too small for it comes with too many digits to show.
+ * Zero has no groups, weight 0 and no sign.  All this is what numeric.c of the
+ * server reads and writes, in the byte order of the machine; the tests compare
+ * the bytes with those that the server makes.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,46 +40,31 @@
 #define SHORT_SHOWN_SHIFT 7
 #define SHORT_SHOWN_MAX 63
 #define SHORT_WEIGHT_MASK 0x7f
-#define SHORT_WEIGHT_MIN (-64)
 #define SHORT_WEIGHT_MAX 63
 #define LONG_NEGATIVE 0x4000
 
-/* Exponent bias of decimal128, and the largest coefficient of 64 bits that
- * is sure to be one (10^19 - 1). */
-#define DECIMAL_BIAS 6176
-#define DIGITS_MAX UINT64CONST(9999999999999999999)
-
-void
-mm_number_from_integer(int64 v, MmNumber *number)
-{
-	number->negative = v < 0;
-	number->digits = v < 0 ? -(uint64) v : (uint64) v;
-	number->scale = 0;
-	number->shown = 0;
-}
+#define DECIMAL_BIAS 6176		/* of the exponent of a decimal128 */
 
 /*
  * Doubles that are a decimal number with four digits behind the point and at
  * most 15 in all, like prices.  No two numbers of at most 15 digits are the
  * same double, so that what gives v here is its shortest form too, but for
- * zeros at the end.  v is not negative.
+ * zeros at the end, which are not shown.  v is not negative.
  */
 static inline bool
 find_few_digits(double v, MmNumber *number)
 {
 	double		scaled = v * 10000;
+	uint64		rest;
 
 	if (scaled >= 1e15)
 		return false;
-	number->digits = (uint64) (scaled + 0.5);
+	rest = number->digits = (uint64) (scaled + 0.5);
 	if ((double) number->digits / 10000 != v)
 		return false;
-	number->scale = 4;
-	while (number->scale > 0 && number->digits % 10 == 0)
-	{
-		number->digits /= 10;
-		number->scale--;
-	}
+	number->scale = number->shown = 4;
+	for (; number->shown > 0 && rest % 10 == 0; rest /= 10)
+		number->shown--;
 	return true;
 }
 
@@ -102,6 +88,7 @@ parse_digits(const char *p, MmNumber *number)
 	}
 	if (*p == 'e')
 		number->scale -= atoi(p + 1);
+	number->shown = Max(number->scale, 0);
 }
 
 /* A finite double by its shortest digits; minus zero becomes zero. */
@@ -114,7 +101,6 @@ mm_number_from_double(double v, MmNumber *number)
 	v = fabs(v);
 	if (!find_few_digits(v, number))
 		parse_digits(mm_form_double(v, buffer), number);
-	number->shown = Max(number->scale, 0);
 }
 
 /*
@@ -131,7 +117,7 @@ mm_number_from_decimal(const uint8 *decimal, MmNumber *number)
 	if ((high & UINT64CONST(0x6000000000000000)) ==
 		UINT64CONST(0x6000000000000000) ||
 		(high & UINT64CONST(0x0001ffffffffffff)) != 0 ||
-		low == 0 || low > DIGITS_MAX)
+		low == 0)
 		return false;
 	number->negative = (high >> 63) != 0;
 	number->digits = low;
@@ -176,7 +162,22 @@ make_groups(const MmNumber *number, uint16 *groups, int *weight)
 	return n;
 }
 
-/* Returns the bytes written, MM_NUMBER_MAX at most; out is int-aligned. */
+/* The header of a short form with nothing behind the point. */
+static inline uint16
+integer_header(bool negative, int weight)
+{
+	return SHORT_FORM | (negative ? SHORT_NEGATIVE : 0) | weight;
+}
+
+static inline uint32
+end_number(char *out, const uint16 *end)
+{
+	uint32		len = (const char *) end - out;
+
+	SET_VARSIZE(out, len);
+	return len;
+}
+
 uint32
 mm_number_write(const MmNumber *number, char *out)
 {
@@ -188,10 +189,9 @@ mm_number_write(const MmNumber *number, char *out)
 
 	if (n == 0)
 		weight = 0;
-	if (number->shown <= SHORT_SHOWN_MAX && weight >= SHORT_WEIGHT_MIN &&
-		weight <= SHORT_WEIGHT_MAX)
-		*p++ = SHORT_FORM | (negative ? SHORT_NEGATIVE : 0) |
-			number->shown << SHORT_SHOWN_SHIFT | (weight & SHORT_WEIGHT_MASK);
+	if (number->shown <= SHORT_SHOWN_MAX && weight <= SHORT_WEIGHT_MAX)
+		*p++ = integer_header(negative, weight & SHORT_WEIGHT_MASK) |
+			number->shown << SHORT_SHOWN_SHIFT;
 	else
 	{
 		*p++ = (negative ? LONG_NEGATIVE : 0) | number->shown;
@@ -199,6 +199,26 @@ mm_number_write(const MmNumber *number, char *out)
 	}
 	while (n > 0)
 		*p++ = groups[--n];
-	SET_VARSIZE(out, (char *) p - out);
-	return (char *) p - out;
+	return end_number(out, p);
+}
+
+/* Most have one group or two. */
+uint32
+mm_number_write_integer(int64 v, char *out)
+{
+	uint64		digits = v < 0 ? -(uint64) v : (uint64) v;
+	uint16	   *p = (uint16 *) (out + VARHDRSZ);
+
+	if (digits >= 100000000)
+	{
+		MmNumber	number = {digits, .negative = v < 0};
+
+		return mm_number_write(&number, out);
+	}
+	*p++ = integer_header(v < 0, digits >= 10000);
+	if (digits >= 10000)
+		*p++ = digits / 10000;
+	if (digits % 10000 != 0)
+		*p++ = digits % 10000;
+	return end_number(out, p);
 }

@@ -216,6 +216,22 @@ read_kind(const Place *place)
 	return MM_FIELD_COLUMN;
 }
 
+/* Does the path have "[]" outside of quotes? */
+static bool
+reaches_elements(const char *path)
+{
+	bool		quoted = false;
+
+	for (const char *p = path; *p != '\0'; p++)
+	{
+		if (*p == '"')
+			quoted = !quoted;
+		else if (!quoted && strncmp(p, "[]", 2) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 add_place_context(void *arg)
 {
@@ -248,7 +264,7 @@ read_path(MmField *field, const Place *place)
 		return;
 	}
 	field->path = need_text(place, "path");
-	if (strstr(field->path, "[]") != NULL)
+	if (reaches_elements(field->path))
 		refuse(place_of(place, "path"), "paths into arrays");
 	field->parts = split_path(field->path, place_of(place, "path"));
 	field->path = mm_names_join(field->parts);
@@ -373,6 +389,7 @@ check_paths(const List *fields)
 {
 	List	   *sorted = list_copy(fields);
 	const MmField *last = NULL;
+	int			documents = 0;
 	ListCell   *lc;
 
 	list_sort(sorted, compare_paths);
@@ -380,6 +397,8 @@ check_paths(const List *fields)
 	{
 		const MmField *field = lfirst(lc);
 
+		if (field->kind == MM_FIELD_DOCUMENT && documents++ > 0)
+			fail_twice("fields", "kind", "document");
 		if (field->kind == MM_FIELD_DOCUMENT)
 			continue;
 		if (last != NULL && is_prefix(last->parts, field->parts))
@@ -420,6 +439,9 @@ check_columns(const MmContract *contract)
 	{
 		MmKey		key = {lfirst(lc), strlen(lfirst(lc))};
 
+		for (int i = 0; i < foreach_current_index(lc); i++)
+			if (strcmp(list_nth(contract->key_columns, i), key.name) == 0)
+				fail_twice("target.primary_key", "column", key.name);
 		if (mm_keymap_lookup(taken, key) == NULL)
 			fail("target.primary_key",
 				 psprintf("columns of the mapping, and \"%s\" is none",

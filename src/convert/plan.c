@@ -306,12 +306,14 @@ mm_plan_tally(MmPlan *plan)
 	return plan->tally;
 }
 
-/* Notes a conflict of the document at work. */
+/* Notes a conflict of the document at work; it counts if that is stored. */
 void
-mm_plan_conflict(MmPlan *plan, const char *path, const MmColumn *column,
-				 const char *bson_type, const char *action)
+mm_plan_note(MmPlan *plan, const char *path, const MmColumn *column,
+			 const char *bson_type, const char *action)
 {
-	MmConflict	line = {
+	MmConflict *line = palloc(sizeof(MmConflict));
+
+	*line = (MmConflict) {
 		.path = unconstify(char *, path),
 		.column = column ? column->field->column : NULL,
 		.column_type = column ? unconstify(char *, column->type_name) : NULL,
@@ -320,8 +322,7 @@ mm_plan_conflict(MmPlan *plan, const char *path, const MmColumn *column,
 		.first_id = mm_json_source_id(plan->doc, plan->len),
 		.documents = 1,
 	};
-
-	mm_tally_conflict(plan->tally, plan->context, &line);
+	plan->notes = lappend(plan->notes, line);
 }
 
 /* ---------------------------------------------------------------------
@@ -354,8 +355,13 @@ mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len, Datum *values,
 	plan->serial++;
 	plan->elements = 0;
 	plan->nfilled = 0;
+	plan->notes = NIL;
+	plan->extra_altered = false;
 	forget_leftovers(plan);
 	if (!mm_row_read(plan, doc, len, &fault))
-		return mm_reject_corrupt(plan, fault, reject);
+	{
+		mm_reject_corrupt(plan, fault, reject);
+		return mm_settle_reject(plan, reject);
+	}
 	return mm_settle(plan, diverted, reject);
 }

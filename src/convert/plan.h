@@ -124,12 +124,15 @@ struct MmPlan
 	int			nleft;
 	int			left_size;
 	MmLeftover *left;
+	List	   *notes;			/* of MmConflict *, for a document that will be
+								 * stored; in the context of the call */
+	bool		extra_altered;	/* texts on their way into the extra column */
 };
 
 /* plan.c */
-extern void mm_plan_conflict(MmPlan *plan, const char *path,
-							 const MmColumn *column, const char *bson_type,
-							 const char *action);
+extern void mm_plan_note(MmPlan *plan, const char *path,
+						 const MmColumn *column, const char *bson_type,
+						 const char *action);
 
 /* A value of the column is in the row; taken back if it does not stay. */
 static inline void
@@ -157,6 +160,7 @@ extern bool mm_key_fits(const MmPlan *plan);
 
 /* settle.c */
 extern bool mm_settle(MmPlan *plan, int64 *diverted, MmReject *reject);
+extern bool mm_settle_reject(MmPlan *plan, const MmReject *reject);
 
 /* reject.c */
 extern bool mm_reject_corrupt(const MmPlan *plan, const char *fault,

@@ -45,15 +45,20 @@ mm_reject_path(const MmNode *where, const MmValue *value)
 	return mm_names_join(mm_reject_parts(where, value));
 }
 
-/* With the path of a text within the value behind it. */
+/*
+ * With the path of a text within the value behind it; that alone when the
+ * value is the whole document, which has no name.
+ */
 static char *
-text_path(const MmLeftover *left)
+text_path(const MmPlan *plan, const MmLeftover *left)
 {
 	char	   *path = mm_reject_path(left->where, &left->value);
 	char	   *rest = left->failure.path;
 
 	if (rest == NULL)
 		return path;
+	if (left->value.data == plan->doc)
+		return rest;
 	return psprintf("%s%s%s", path, rest[0] == '[' ? "" : ".", rest);
 }
 
@@ -156,7 +161,7 @@ mm_reject_leftover(const MmPlan *plan, const MmLeftover *left,
 	if (left->kind == MM_LEFT_MISFIT && left->fit == MM_FIT_TEXT)
 	{
 		explain_text(&left->failure, reject);
-		reject->path = text_path(left);
+		reject->path = text_path(plan, left);
 	}
 	else if (left->kind == MM_LEFT_MISFIT)
 		explain_misfit(left, column, reject);

@@ -103,8 +103,8 @@ begin_entry(MmPlan *plan, const MmNode *where, MmEntry *entry,
 {
 	if (unlikely(entry->serial == plan->serial))
 	{
-		mm_plan_conflict(plan, mm_reject_path(where, value), entry->column,
-						 mm_walk_type_name(value->type), "duplicate");
+		mm_plan_note(plan, mm_reject_path(where, value), entry->column,
+					 mm_walk_type_name(value->type), "duplicate");
 		forget_entry(plan, entry);
 	}
 	else
@@ -129,10 +129,10 @@ note_outcome(MmPlan *plan, MmColumn *column, const MmValue *value,
 	const char *type = mm_walk_type_name(value->type);
 
 	if (outcome->duplicates > 0)
-		mm_plan_conflict(plan, path, column, type, "duplicate");
+		mm_plan_note(plan, path, column, type, "duplicate");
 	if (!outcome->altered)
 		return MM_FATE_EXACT;
-	mm_plan_conflict(plan, path, column, type, "altered");
+	mm_plan_note(plan, path, column, type, "altered");
 	return MM_FATE_ALTERED;
 }
 
@@ -297,7 +297,9 @@ fill_absent(MmPlan *plan)
 	{
 		const MmColumn *column = &plan->columns[i];
 
-		if (column->entry == NULL || column->entry->serial == plan->serial)
+		if (column == plan->document ||
+			(column->entry != NULL &&
+			 column->entry->serial == plan->serial))
 			continue;
 		plan->values[column->index] = column->default_value;
 		plan->isnull[column->index] = !column->has_default;

@@ -48,6 +48,13 @@ may_have_column(const MmLeftover *left)
 		mm_text_check(left->value.key, left->value.key_len) == MM_TEXT_GOOD;
 }
 
+/* Is there a place for what is in no column: _extra, or the document's own? */
+static bool
+keeps_rest(const MmPlan *plan)
+{
+	return plan->extra >= 0 || plan->document != NULL;
+}
+
 static Verdict
 judge_unknown(const MmPlan *plan, const MmLeftover *left)
 {
@@ -64,7 +71,7 @@ judge_unknown(const MmPlan *plan, const MmLeftover *left)
 		case MM_EXTRA_COLUMN:
 			break;
 	}
-	return plan->extra >= 0 ? VERDICT_KEEP : VERDICT_REJECT;
+	return keeps_rest(plan) ? VERDICT_KEEP : VERDICT_REJECT;
 }
 
 /* A column that must not be null leaves less choice. */
@@ -79,7 +86,7 @@ judge_misfit(const MmPlan *plan, const MmLeftover *left)
 	switch (column ? column->on_error : plan->contract->on_error)
 	{
 		case MM_ON_ERROR_EXTRA:
-			return not_null || plan->extra < 0 ?
+			return not_null || !keeps_rest(plan) ?
 				VERDICT_REJECT : VERDICT_DIVERT;
 		case MM_ON_ERROR_SET_NULL:
 			return not_null ? VERDICT_REJECT : VERDICT_NULL;
@@ -103,7 +110,7 @@ judge(const MmPlan *plan, const MmLeftover *left)
 		case MM_LEFT_IGNORE:
 			return VERDICT_IGNORE;
 		case MM_LEFT_EXTRA:
-			return plan->extra >= 0 ? VERDICT_KEEP : VERDICT_REJECT;
+			return keeps_rest(plan) ? VERDICT_KEEP : VERDICT_REJECT;
 		case MM_LEFT_UNKNOWN:
 		case MM_LEFT_EMPTY:
 			break;
@@ -128,9 +135,8 @@ note_misfit(MmPlan *plan, const MmLeftover *left, Verdict verdict)
 {
 	const MmColumn *column = column_of(left);
 
-	mm_plan_conflict(plan, mm_reject_path(left->where, &left->value), column,
-					 mm_walk_type_name(left->value.type),
-					 action_name(verdict));
+	mm_plan_note(plan, mm_reject_path(left->where, &left->value), column,
+				 mm_walk_type_name(left->value.type), action_name(verdict));
 }
 
 /*
@@ -174,14 +180,6 @@ count(MmPlan *plan, const MmLeftover *left, Verdict verdict)
 		plan->tally->fields[number].n[fates[verdict]]++;
 	else if (verdict == VERDICT_DEFAULT && column_of(left) == NULL)
 		plan->tally->fields[number].n[MM_FATE_SET_DEFAULT]++;
-}
-
-/* The document is rejected: its values in columns do not count. */
-static void
-uncount(MmPlan *plan)
-{
-	for (int i = 0; i < plan->ncolumns; i++)
-		mm_plan_uncount(plan, &plan->columns[i]);
 }
 
 /* ---------------------------------------------------------------------
@@ -239,6 +237,8 @@ fill_extra(MmPlan *plan, const Verdict *verdicts, MmReject *reject)
 	MmJsonbChanges changes;
 	Jsonb	   *extra;
 
+	if (plan->extra < 0)
+		return true;			/* it stands in the document's column */
 	mm_jsonb_begin(builder, plan->contract->invalid_text);
 	mm_jsonb_begin_object(builder);
 	for (int i = 0; i < plan->nleft; i++)
@@ -259,14 +259,12 @@ fill_extra(MmPlan *plan, const Verdict *verdicts, MmReject *reject)
 		return mm_reject_extra_text(plan, &failure, reject);
 	changes = mm_jsonb_changes(builder);
 	if (changes.duplicates > 0)
-		mm_plan_conflict(plan, plan->contract->extra_column, NULL, "object",
-						 "duplicate");
+		mm_plan_note(plan, plan->contract->extra_column, NULL, "object",
+					 "duplicate");
 	if (changes.altered > 0)
-	{
-		mm_plan_conflict(plan, plan->contract->extra_column, NULL, "string",
-						 "altered");
-		plan->tally->fields[MM_TALLY_UNKNOWN].n[MM_FATE_ALTERED]++;
-	}
+		mm_plan_note(plan, plan->contract->extra_column, NULL, "string",
+					 "altered");
+	plan->extra_altered = changes.altered > 0;
 	plan->values[plan->extra] = JsonbPGetDatum(extra);
 	plan->isnull[plan->extra] = false;
 	return true;
@@ -348,16 +346,27 @@ judge_all(MmPlan *plan, Verdict *verdicts, bool *extra, MmReject *reject)
 	return reject->new_fields == NIL;
 }
 
+/* Everything that may reject the document; nothing of it is booked yet. */
 static bool
-settle_leftovers(MmPlan *plan, int64 *diverted, MmReject *reject)
+decide(MmPlan *plan, Verdict *verdicts, MmReject *reject)
 {
-	Verdict    *verdicts = palloc(sizeof(Verdict) * plan->nleft);
 	bool		extra = false;
 
 	if (!judge_all(plan, verdicts, &extra, reject) ||
-		!check_nulls(plan, reject) ||
+		(plan->checks_nulls && !check_nulls(plan, reject)) ||
 		(extra && !fill_extra(plan, verdicts, reject)))
 		return false;
+	if (plan->large_keys == NIL || mm_key_fits(plan))
+		return true;
+	return mm_reject_key(plan, reject);
+}
+
+/* The document will be stored: what became of its leftovers. */
+static void
+book(MmPlan *plan, const Verdict *verdicts, int64 *diverted)
+{
+	ListCell   *lc;
+
 	for (int i = 0; i < plan->nleft; i++)
 	{
 		const MmLeftover *left = &plan->left[i];
@@ -370,30 +379,38 @@ settle_leftovers(MmPlan *plan, int64 *diverted, MmReject *reject)
 		note_misfit(plan, left, verdicts[i]);
 		(*diverted)++;
 	}
-	return true;
+	if (plan->extra_altered)
+		plan->tally->fields[MM_TALLY_UNKNOWN].n[MM_FATE_ALTERED]++;
+	foreach(lc, plan->notes)
+		mm_tally_conflict(plan->tally, plan->context, lfirst(lc));
+}
+
+/* Takes back what the walk has booked, and books the reject. */
+bool
+mm_settle_reject(MmPlan *plan, const MmReject *reject)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+		mm_plan_uncount(plan, &plan->columns[i]);
+	note_reject(plan, reject);
+	return false;
 }
 
 /* False: the document is rejected, and *reject says why. */
 bool
 mm_settle(MmPlan *plan, int64 *diverted, MmReject *reject)
 {
-	bool		stored;
+	Verdict    *verdicts = NULL;
 
 	if (plan->extra >= 0)
 	{
 		plan->values[plan->extra] = (Datum) 0;
 		plan->isnull[plan->extra] = true;
 	}
-	if (likely(plan->nleft == 0))
-		stored = plan->checks_nulls ? check_nulls(plan, reject) : true;
-	else
-		stored = settle_leftovers(plan, diverted, reject);
-	if (stored && plan->large_keys != NIL && !mm_key_fits(plan))
-		stored = mm_reject_key(plan, reject);
-	if (!stored)
-	{
-		uncount(plan);
-		note_reject(plan, reject);
-	}
-	return stored;
+	if (unlikely(plan->nleft > 0))
+		verdicts = palloc(sizeof(Verdict) * plan->nleft);
+	if (!decide(plan, verdicts, reject))
+		return mm_settle_reject(plan, reject);
+	if (unlikely(plan->nleft > 0 || plan->notes != NIL))
+		book(plan, verdicts, diverted);
+	return true;
 }

@@ -72,6 +72,16 @@ type_namespace(Oid typid)
 	return result;
 }
 
+/* As no search_path can change it. */
+char *
+mm_type_text(Oid typid, int32 typmod)
+{
+	bool		core = type_namespace(typid) == PG_CATALOG_NAMESPACE;
+
+	return format_type_extended(typid, typmod, FORMAT_TYPE_TYPEMOD_GIVEN |
+								(core ? 0 : FORMAT_TYPE_FORCE_QUALIFY));
+}
+
 MmSqlType
 mm_type_parse(const char *text)
 {
@@ -89,12 +99,12 @@ mm_type_parse(const char *text)
 							  false);
 	}
 	parseTypeString_compat(name, &type.typid, &type.typmod);
-	if (type_namespace(type.typid) == PG_CATALOG_NAMESPACE)
+	if (type_namespace(type.typid) == PG_CATALOG_NAMESPACE &&
+		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_ (),[]") ==
+		strlen(name))
 		type.text = name;		/* core's: no search_path changes it */
 	else
-		type.text = format_type_extended(type.typid, type.typmod,
-										 FORMAT_TYPE_TYPEMOD_GIVEN |
-										 FORMAT_TYPE_FORCE_QUALIFY);
+		type.text = mm_type_text(type.typid, type.typmod);
 	if (collate != NULL)
 		type.text = psprintf("%s COLLATE %s", type.text,
 							 collation_text(type.collation));
@@ -137,8 +147,8 @@ static const struct
 };
 
 /*
- * Types whose input functions cut or round without a word, so that nothing
- * goes into them.
+ * Types whose values cannot be compared with the text that they were made
+ * from, so that nothing goes into them.
  */
 static bool
 is_lossy_input(Oid typid)
@@ -191,6 +201,7 @@ static bool
 init_other(MmValueType *type)
 {
 	Oid			function;
+	bool		varlena;
 
 	if (get_typtype(type->typid) == TYPTYPE_ENUM)
 	{
@@ -202,6 +213,8 @@ init_other(MmValueType *type)
 		return false;
 	getTypeInputInfo(type->typid, &function, &type->ioparam);
 	fmgr_info_cxt(function, &type->input, type->context);
+	getTypeOutputInfo(type->typid, &function, &varlena);
+	fmgr_info_cxt(function, &type->output, type->context);
 	type->exact = MM_TYPE_BIT(MM_BSON_STRING);
 	type->kind = type->input.fn_addr == textin ?
 		MM_KIND_TEXT : MM_KIND_INPUT;

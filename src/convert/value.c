@@ -6,39 +6,26 @@
  * A value is converted exactly or it does not fit: nothing is rounded, cut or
  * wrapped, and what does not fit is told by the result, never raised (but see
  * input.c).  For each type of column there is one function, which knows the
- * BSON types that can be exact in it; strings go through input.c.  types.c
- * says which type of column has which function.
+ * BSON types that can be exact in it: those of numbers, times and UUIDs are
+ * in scalar.c, strings go through input.c.  types.c says which type of column
+ * has which function.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/date.h"
 #include "utils/jsonb.h"
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
-#include "utils/uuid.h"
 
 #include "convert/convert.h"
 #include "convert/form.h"
 #include "convert/input.h"
 #include "convert/json.h"
 #include "convert/jsonb.h"
+#include "convert/scalar.h"
 #include "convert/value.h"
-
-/* Milliseconds since 1970 of what a timestamptz can hold. */
-#define MIN_DATE INT64CONST(-210866803200000)
-#define MAX_DATE INT64CONST(9224318015999999)
-#define EPOCH_MS \
-	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400000))
-
-/* 2^63, which a double holds exactly. */
-#define TWO_TO_63 9223372036854775808.0
 
 /* Room for a varlena of len bytes. */
 static inline char *
@@ -172,81 +159,17 @@ to_json_text(const MmValue *value, const MmValueType *type, Datum *result,
 	StringInfoData out;
 
 	initStringInfo(&out);
-	if (!mm_json_append(&out, value, type->form, type->invalid_text, outcome))
+	if (!mm_json_append(&out, value, type->form, type->invalid_text,
+						type->kind == MM_KIND_JSON_TEXT, outcome))
 		return MM_FIT_TEXT;
 	make_varlena(out.data, out.len, result);
 	return MM_FIT_GOOD;
 }
 
-/*
- * For typed columns: a string, as input.c reads it.  NULL with *fit: it is no
- * string, or has a NUL, so that it denotes nothing.
- */
-static const char *
-string_of(const MmValue *value, MmFit *fit)
-{
-	*fit = MM_FIT_TYPE;
-	if (value->type != MM_BSON_STRING ||
-		strlen((const char *) value->data) != value->len)
-		return NULL;
-	return (const char *) value->data;
-}
-
 /* ---------------------------------------------------------------------
- * Numbers
+ * Scalars: the common case here, the others in scalar.c
  * ---------------------------------------------------------------------
  */
-
-/* Minus zero does not fit: an integer would lose its sign. */
-static MmFit
-double_to_integer(double v, int64 *result)
-{
-	if (isnan(v))
-		return MM_FIT_INEXACT;
-	if (v < -TWO_TO_63 || v >= TWO_TO_63)
-		return MM_FIT_RANGE;
-	if (v != trunc(v) || mm_form_is_minus_zero(v))
-		return MM_FIT_INEXACT;
-	*result = (int64) v;
-	return MM_FIT_GOOD;
-}
-
-/* A whole one, whatever its scale: 12, 12.00, 1E+3; not minus zero. */
-static MmFit
-decimal_to_integer(const uint8 *decimal, int64 *result)
-{
-	char		digits[MM_FORM_DECIMAL];
-	char	   *plain;
-
-	mm_form_decimal(decimal, digits);
-	if (!mm_form_decimal_is_finite(digits) ||
-		mm_form_decimal_is_minus_zero(digits))
-		return MM_FIT_INEXACT;
-	plain = numeric_normalize(mm_form_text_numeric(digits));
-	return strchr(plain, '.') ? MM_FIT_INEXACT :
-		mm_input_integer(plain, result);
-}
-
-static MmFit
-to_integer_slowly(const MmValue *value, int64 *result)
-{
-	MmFit		fit;
-	const char *text;
-
-	switch (value->type)
-	{
-		case MM_BSON_DOUBLE:
-			return double_to_integer(mm_walk_double(value->data), result);
-		case MM_BSON_DECIMAL:
-			return decimal_to_integer(value->data, result);
-		case MM_BSON_BOOL:
-			*result = value->data[0];
-			return MM_FIT_GOOD;
-		default:
-			text = string_of(value, &fit);
-			return text ? mm_input_integer(text, result) : fit;
-	}
-}
 
 static inline MmFit
 to_integer(const MmValue *value, int64 min, int64 max, int64 *result)
@@ -255,7 +178,7 @@ to_integer(const MmValue *value, int64 min, int64 max, int64 *result)
 		*result = mm_walk_integer(value);
 	else
 	{
-		MmFit		fit = to_integer_slowly(value, result);
+		MmFit		fit = mm_scalar_integer(value, result);
 
 		if (fit != MM_FIT_GOOD)
 			return fit;
@@ -273,200 +196,13 @@ to_bigint(const MmValue *value, int64 *result)
 	return MM_FIT_GOOD;
 }
 
-/*
- * A decimal that is exactly a double: the digits of the double, all of which
- * printf() knows, denote the same number.
- */
-static MmFit
-decimal_to_double(const uint8 *decimal, double *result)
-{
-	char		digits[MM_FORM_DECIMAL];
-	char	   *exact;
-
-	mm_form_decimal(decimal, digits);
-	*result = strtod(digits, NULL);
-	if (!mm_form_decimal_is_finite(digits) ||
-		mm_form_decimal_is_minus_zero(digits))
-		return MM_FIT_GOOD;
-	if (!isfinite(*result))
-		return MM_FIT_RANGE;
-	exact = psprintf("%.1074f", *result);
-	return mm_input_same_number(digits, exact) ?
-		MM_FIT_GOOD : MM_FIT_INEXACT;
-}
-
 static inline MmFit
 to_double(const MmValue *value, double *result)
 {
-	const char *text;
-	int64		integer;
-	MmFit		fit;
-
-	if (value->type == MM_BSON_DOUBLE)
-	{
-		*result = mm_walk_double(value->data);
-		return MM_FIT_GOOD;
-	}
-	if (value->type == MM_BSON_INT32 || value->type == MM_BSON_INT64)
-	{
-		integer = mm_walk_integer(value);
-		*result = (double) integer;
-		return *result >= TWO_TO_63 || (int64) *result != integer ?
-			MM_FIT_INEXACT : MM_FIT_GOOD;
-	}
-	if (value->type == MM_BSON_DECIMAL)
-		return decimal_to_double(value->data, result);
-	text = string_of(value, &fit);
-	return text ? mm_input_double(text, result) : fit;
-}
-
-static MmFit
-to_real(const MmValue *value, float *result)
-{
-	const char *text;
-	double		v = 0;
-	MmFit		fit;
-
-	if (value->type == MM_BSON_STRING)
-	{
-		text = string_of(value, &fit);
-		return text ? mm_input_real(text, result) : fit;
-	}
-	fit = to_double(value, &v);
-	*result = (float) v;
-	if (fit == MM_FIT_GOOD && isfinite(v) && isinf(*result))
-		return MM_FIT_RANGE;
-	if (fit == MM_FIT_GOOD && !isnan(v) && (double) *result != v)
-		return MM_FIT_INEXACT;
-	return fit;
-}
-
-/*
- * A value into numeric(precision, scale).  Digits that it has no room for are
- * a misfit; zeros behind the point come and go, as they do not change it.
- */
-static MmFit
-limit_numeric(Numeric *number, const MmValueType *type)
-{
-	char	   *digits = numeric_normalize(*number);
-	char	   *p = digits + (*digits == '-');
-	char	   *point = strchr(p, '.');
-	int			whole = point ? point - p : strlen(p);
-	int			fraction = point ? strlen(point + 1) : 0;
-	Datum		limited;
-
-	if (*p == 'I')
-		return MM_FIT_RANGE;
-	if (*p != 'N')
-	{
-		if (whole == 1 && *p == '0')
-			whole = 0;
-		if (fraction > type->scale)
-			return MM_FIT_INEXACT;
-		if (whole > type->precision - type->scale)
-			return MM_FIT_RANGE;
-	}
-	limited = DirectFunctionCall2(numeric, NumericGetDatum(*number),
-								  Int32GetDatum(type->typmod));
-	*number = DatumGetNumeric(limited);
+	if (value->type != MM_BSON_DOUBLE)
+		return mm_scalar_double(value, result);
+	*result = mm_walk_double(value->data);
 	return MM_FIT_GOOD;
-}
-
-/* A numeric has no minus zero. */
-static MmFit
-to_any_numeric(const MmValue *value, Numeric *result)
-{
-	char		digits[MM_FORM_DECIMAL];
-	const char *text;
-	double		v;
-	MmFit		fit;
-
-	switch (value->type)
-	{
-		case MM_BSON_INT32:
-		case MM_BSON_INT64:
-			*result = int64_to_numeric(mm_walk_integer(value));
-			return MM_FIT_GOOD;
-		case MM_BSON_DOUBLE:
-			v = mm_walk_double(value->data);
-			if (mm_form_is_minus_zero(v))
-				return MM_FIT_INEXACT;
-			*result = mm_form_double_numeric(v, false);
-			return MM_FIT_GOOD;
-		case MM_BSON_DECIMAL:
-			mm_form_decimal(value->data, digits);
-			if (mm_form_decimal_is_minus_zero(digits))
-				return MM_FIT_INEXACT;
-			*result = mm_form_text_numeric(digits);
-			return MM_FIT_GOOD;
-		default:
-			text = string_of(value, &fit);
-			return text ? mm_input_numeric(text, result) : fit;
-	}
-}
-
-static MmFit
-to_numeric(const MmValue *value, const MmValueType *type, Datum *result)
-{
-	Numeric		v;
-	MmFit		fit = to_any_numeric(value, &v);
-
-	if (fit == MM_FIT_GOOD && type->precision > 0)
-		fit = limit_numeric(&v, type);
-	if (fit == MM_FIT_GOOD)
-		*result = NumericGetDatum(v);
-	return fit;
-}
-
-static MmFit
-to_boolean(const MmValue *value, bool *result)
-{
-	const char *text;
-	MmFit		fit;
-
-	if (value->type == MM_BSON_BOOL)
-	{
-		*result = value->data[0] != 0;
-		return MM_FIT_GOOD;
-	}
-	text = string_of(value, &fit);
-	return text ? mm_input_boolean(text, result) : fit;
-}
-
-/* ---------------------------------------------------------------------
- * Times
- * ---------------------------------------------------------------------
- */
-
-/*
- * A timestamp (internal) is the seconds since 1970 behind an increment; the
- * column keeps the seconds, and an increment other than 0 is counted as
- * altered.
- */
-static MmFit
-to_microseconds_slowly(const MmValue *value, TimestampTz *result,
-					   MmOutcome *outcome)
-{
-	const char *text;
-	MmFit		fit;
-
-	switch (value->type)
-	{
-		case MM_BSON_MIN_KEY:
-			*result = DT_NOBEGIN;
-			return MM_FIT_GOOD;
-		case MM_BSON_MAX_KEY:
-			*result = DT_NOEND;
-			return MM_FIT_GOOD;
-		case MM_BSON_TIMESTAMP:
-			*result = ((int64) mm_walk_uint32(value->data + 4) * 1000 -
-					   EPOCH_MS) * 1000;
-			outcome->altered |= mm_walk_uint32(value->data) != 0;
-			return MM_FIT_GOOD;
-		default:
-			text = string_of(value, &fit);
-			return text ? mm_input_timestamptz(text, result) : fit;
-	}
 }
 
 /* Microseconds since 2000, UTC; limit: digits of a second, or -1. */
@@ -474,93 +210,10 @@ static inline MmFit
 to_microseconds(const MmValue *value, int limit, TimestampTz *result,
 				MmOutcome *outcome)
 {
-	static const int64 units[] = {1000000, 100000, 10000, 1000, 100, 10, 1};
-	MmFit		fit = MM_FIT_GOOD;
+	MmFit		fit = mm_scalar_microseconds(value, result, outcome);
 
-	if (value->type == MM_BSON_DATE)
-	{
-		int64		ms = (int64) mm_walk_uint64(value->data);
-
-		if (ms < MIN_DATE || ms > MAX_DATE)
-			return MM_FIT_RANGE;
-		*result = (ms - EPOCH_MS) * 1000;
-	}
-	else
-		fit = to_microseconds_slowly(value, result, outcome);
-	if (fit == MM_FIT_GOOD && limit >= 0 && !TIMESTAMP_NOT_FINITE(*result) &&
-		*result % units[limit] != 0)
-		return MM_FIT_INEXACT;
-	return fit;
-}
-
-/* A time of day does not fit. */
-static MmFit
-to_day(const MmValue *value, Datum *result, MmOutcome *outcome)
-{
-	TimestampTz v = 0;
-	MmFit		fit = to_microseconds(value, -1, &v, outcome);
-
-	if (fit != MM_FIT_GOOD)
-		return fit;
-	if (TIMESTAMP_NOT_FINITE(v))
-		*result = DateADTGetDatum(TIMESTAMP_IS_NOBEGIN(v) ?
-								  DATEVAL_NOBEGIN : DATEVAL_NOEND);
-	else if (v % USECS_PER_DAY != 0)
-		return MM_FIT_INEXACT;
-	else
-		*result = DateADTGetDatum((DateADT) (v / USECS_PER_DAY));
-	return MM_FIT_GOOD;
-}
-
-/* ---------------------------------------------------------------------
- * Bytes
- * ---------------------------------------------------------------------
- */
-
-/*
- * Is it a UUID: subtype 4, or subtype 3 in the form that was named?  uuid:
- * its bytes in network order; may be NULL.
- */
-bool
-mm_value_is_uuid(const MmValue *value, MmUuidForm form, uint8 *uuid)
-{
-	static const uint8 orders[][MM_UUID_LEN] = {
-		[MM_UUID_STANDARD] = {0, 1, 2, 3, 4, 5, 6, 7,
-		8, 9, 10, 11, 12, 13, 14, 15},
-		[MM_UUID_JAVA] = {7, 6, 5, 4, 3, 2, 1, 0,
-		15, 14, 13, 12, 11, 10, 9, 8},
-		[MM_UUID_CSHARP] = {3, 2, 1, 0, 5, 4, 7, 6,
-		8, 9, 10, 11, 12, 13, 14, 15},
-		[MM_UUID_PYTHON] = {0, 1, 2, 3, 4, 5, 6, 7,
-		8, 9, 10, 11, 12, 13, 14, 15},
-	};
-
-	if (value->type != MM_BSON_BINARY || value->len != MM_UUID_LEN)
-		return false;
-	if (value->subtype == MM_BINARY_UUID)
-		form = MM_UUID_STANDARD;
-	else if (value->subtype != MM_BINARY_OLD_UUID || form == MM_UUID_NONE)
-		return false;
-	for (int i = 0; uuid != NULL && i < MM_UUID_LEN; i++)
-		uuid[i] = value->data[orders[form][i]];
-	return true;
-}
-
-static MmFit
-to_uuid(const MmValue *value, const MmValueType *type, Datum *result)
-{
-	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
-	const char *text;
-	MmFit		fit = MM_FIT_GOOD;
-
-	if (!mm_value_is_uuid(value, type->uuid, uuid->data))
-	{
-		text = string_of(value, &fit);
-		if (text != NULL)
-			fit = mm_input_uuid(text, uuid->data);
-	}
-	*result = UUIDPGetDatum(uuid);
-	return fit;
+	return fit == MM_FIT_GOOD && limit >= 0 ?
+		mm_scalar_limit_time(*result, limit) : fit;
 }
 
 static MmFit
@@ -595,12 +248,26 @@ to_binary_json(const MmValue *value, const MmValueType *type, Datum *result,
 	return MM_FIT_GOOD;
 }
 
-/* In an array, a string is odd where the elements are no text. */
+/*
+ * In an array, an element is odd unless its type is one that the column holds
+ * as it is; but numbers may be among numbers.
+ */
 static bool
-is_odd_string(const MmValue *item, const MmValueType *element)
+is_odd(const MmValue *item, const MmValueType *element)
 {
-	return item->type == MM_BSON_STRING &&
-		(element->exact & MM_TYPE_BIT(MM_BSON_STRING)) == 0;
+	if (element->exact & MM_TYPE_BIT(item->type) || mm_walk_is_null(item))
+		return false;
+	switch (item->type)
+	{
+		case MM_BSON_INT32:
+		case MM_BSON_INT64:
+		case MM_BSON_DOUBLE:
+		case MM_BSON_DECIMAL:
+			return element->kind < MM_KIND_BIGINT ||
+				element->kind > MM_KIND_NUMERIC;
+		default:
+			return true;
+	}
 }
 
 /* An odd element makes the whole array a misfit; nulls are kept. */
@@ -624,7 +291,7 @@ to_array(const MmValue *value, MmValueType *type, Datum *result,
 
 		if (!mm_walk_next(&walk, &item))
 			elog(ERROR, "BSON array was not validated: %s", walk.fault);
-		if (is_odd_string(&item, element))
+		if (is_odd(&item, element))
 			return MM_FIT_TYPE;
 		fit = mm_value_convert(&item, element, &datum, outcome);
 		if (fit == MM_FIT_TEXT)
@@ -700,15 +367,15 @@ convert_slowly(const MmValue *value, MmValueType *type, Datum *result,
 			return to_json_text(value, type, result, outcome);
 		case MM_KIND_REAL:
 			{
-				MmFit		fit = to_real(value, &real);
+				MmFit		fit = mm_scalar_real(value, &real);
 
 				*result = Float4GetDatum(real);
 				return fit;
 			}
 		case MM_KIND_DATE:
-			return to_day(value, result, outcome);
+			return mm_scalar_day(value, result, outcome);
 		case MM_KIND_UUID:
-			return to_uuid(value, type, result);
+			return mm_scalar_uuid(value, type, result);
 		case MM_KIND_BYTEA:
 			return to_bytea(value, result);
 		case MM_KIND_ENUM:
@@ -761,9 +428,9 @@ mm_value_convert(const MmValue *value, MmValueType *type, Datum *result,
 			*result = Float8GetDatum(real);
 			return fit;
 		case MM_KIND_NUMERIC:
-			return to_numeric(value, type, result);
+			return mm_scalar_numeric(value, type, result);
 		case MM_KIND_BOOLEAN:
-			fit = to_boolean(value, &boolean);
+			fit = mm_scalar_boolean(value, &boolean);
 			*result = BoolGetDatum(boolean);
 			return fit;
 		case MM_KIND_TIMESTAMPTZ:

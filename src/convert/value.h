@@ -78,7 +78,8 @@ typedef struct MmValueType
 	int16		typlen;			/* of this type */
 	bool		typbyval;
 	char		typalign;
-	FmgrInfo	input;			/* MM_KIND_INPUT */
+	FmgrInfo	input;			/* MM_KIND_INPUT; */
+	FmgrInfo	output;			/* same */
 	Oid			ioparam;
 	void	   *domain;			/* what domain_check() keeps */
 	MemoryContext context;		/* of the plan */

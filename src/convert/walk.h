@@ -12,6 +12,7 @@
 
 #include "postgres.h"
 
+#include "port/pg_bitutils.h"
 #include "port/pg_bswap.h"
 
 /* Element types, BSON specification 1.1. */
@@ -173,16 +174,44 @@ mm_walk_expected_key(MmWalk *walk, MmValue *value, const char *key,
 	return true;
 }
 
+/*
+ * Bytes before the first NUL at s, which is before end; end - s when there is
+ * none.  Names are short: a word tells most of their lengths at once.
+ */
+static inline uint32
+mm_walk_key_len(const uint8 *s, const uint8 *end)
+{
+	const uint8 *nul;
+
+#ifndef WORDS_BIGENDIAN
+	if (end - s >= 8)
+	{
+		uint64		word;
+
+		memcpy(&word, s, sizeof(word));
+		/* the lowest of these bits is set in the first byte that is NUL */
+		word = (word - UINT64CONST(0x0101010101010101)) & ~word &
+			UINT64CONST(0x8080808080808080);
+		if (word != 0)
+			return pg_rightmost_one_pos64(word) / 8;
+	}
+#endif
+	nul = memchr(s, '\0', end - s);
+	return (nul ? nul : end) - s;
+}
+
 static inline bool
 mm_walk_key(MmWalk *walk, MmValue *value)
 {
-	const uint8 *nul = memchr(walk->pos, '\0', walk->end - walk->pos);
+	uint32		len = mm_walk_key_len(walk->pos, walk->end);
 
-	if (nul == NULL)
-		return mm_walk_fail(walk, "The name of an element does not end.");
+	if (len == walk->end - walk->pos)
+		return mm_walk_fail(walk, value->type == '\0' ?
+							"A document ends before its length." :
+							"The name of an element does not end.");
 	value->key = (const char *) walk->pos;
-	value->key_len = nul - walk->pos;
-	walk->pos = nul + 1;
+	value->key_len = len;
+	walk->pos += len + 1;
 	return true;
 }
 

@@ -24,9 +24,11 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -104,42 +106,118 @@ mm_arg_array(MmArgs *args, ArrayType *value)
 	add_arg(args, INT8ARRAYOID, PointerGetDatum(value), value == NULL);
 }
 
-/*
- * Owner of the extension.  Raises when the extension is gone, which workers
- * take as the end of their job.
- */
-static Oid
-extension_owner(void)
+/* The extension that a worker was started for; InvalidOid: any. */
+static Oid	expected_extension = InvalidOid;
+
+void
+mm_catalog_expect(Oid extension)
+{
+	expected_extension = extension;
+}
+
+/* The extension's OID and owner; false when there is none. */
+static bool
+read_extension(Oid *oid, Oid *owner)
 {
 	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Oid			owner = InvalidOid;
+	bool		found;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
 				F_NAMEEQ, CStringGetDatum("mongo_migrate"));
 	scan = systable_beginscan(rel, ExtensionNameIndexId, true, NULL, 1, &key);
 	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		*oid = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
+	return found;
+}
 
-	if (!OidIsValid(owner))
+/*
+ * DROP EXTENSION locks the extension before it locks our tables.  So with
+ * this lock it waits for the end of our transaction, and we do not find a
+ * table gone in the middle of it, or wait in a circle.  False: it was held.
+ */
+static bool
+lock_extension(Oid oid)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, oid, 0);
+	if (LockAcquire(&tag, AccessShareLock, false,
+					false) == LOCKACQUIRE_ALREADY_HELD)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+/*
+ * The extension, locked; false when it is gone, or is not the one that this
+ * worker was started for.
+ */
+static bool
+find_extension(Oid *oid, Oid *owner)
+{
+	bool		found = read_extension(oid, owner);
+
+	if (found && OidIsValid(expected_extension) && *oid != expected_extension)
+		found = false;
+	if (found && lock_extension(*oid))
+	{
+		Oid			locked = *oid;
+
+		/* Somebody may have dropped it while we waited. */
+		found = read_extension(oid, owner) && *oid == locked;
+	}
+	return found;
+}
+
+bool
+mm_catalog_exists(void)
+{
+	Oid			oid,
+				owner;
+
+	return find_extension(&oid, &owner);
+}
+
+/* Raises when the extension is gone. */
+static void
+get_extension(Oid *oid, Oid *owner)
+{
+	if (!find_extension(oid, owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("extension \"%s\" does not exist", "mongo_migrate")));
-	return owner;
+}
+
+Oid
+mm_catalog_extension(void)
+{
+	Oid			oid,
+				owner;
+
+	get_extension(&oid, &owner);
+	return oid;
 }
 
 void
 mm_catalog_begin(MmCatalogScope *scope)
 {
+	Oid			extension,
+				owner;
+
+	get_extension(&extension, &owner);
 	scope->caller = CurrentMemoryContext;
 	GetUserIdAndSecContext(&scope->save_userid, &scope->save_sec_context);
-	SetUserIdAndSecContext(extension_owner(),
-						   scope->save_sec_context |
+	SetUserIdAndSecContext(owner, scope->save_sec_context |
 						   SECURITY_LOCAL_USERID_CHANGE);
 	scope->guc_level = NewGUCNestLevel();
 	RestrictSearchPath_compat();

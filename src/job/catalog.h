@@ -52,6 +52,15 @@ typedef struct MmCatalogScope
 	MemoryContext caller;
 } MmCatalogScope;
 
+/*
+ * For workers: everything here raises "does not exist" once the extension is
+ * another one than this, also when it was created again meanwhile.
+ */
+extern void mm_catalog_expect(Oid extension);
+/* Is it there?  Needs a transaction only. */
+extern bool mm_catalog_exists(void);
+/* Its OID, which is the class of our advisory locks; raises 42704. */
+extern Oid	mm_catalog_extension(void);
 extern void mm_catalog_begin(MmCatalogScope *scope);
 extern void mm_catalog_end(MmCatalogScope *scope);
 extern uint64 mm_catalog_query(const char *sql, const MmArgs *args);
@@ -108,14 +117,35 @@ extern void mm_job_insert_table(int64 job_id, const MmJobTable *table);
 extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
 extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
-extern void mm_job_set_drop_target(int64 job_id);
+extern void mm_job_set_drop_target(int64 job_id, bool drop_target);
 extern void mm_job_forget(int64 job_id);
+extern void mm_job_expire(int seconds);
 extern void mm_job_alter(const MmJob *job);
 extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
 /* Leaves the phase a table is in (phase < 0: only stops its clock). */
 extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
-extern void mm_job_set_split(int64 job_id, int table_no,
-							 const MmSplit *split);
+/*
+ * Stores the plan of a table.  attempts: the number behind which attempts at
+ * its chunks are counted.
+ */
+extern void mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
+							 int attempts);
+/* With so many restarts, no split is tried that can be lost. */
+#define MM_MAX_RESTARTS 3
+/*
+ * Notes that the chunks of a table are void.  for_good: such a split is not
+ * to be tried again.
+ */
+extern void mm_job_lose_split(int64 job_id, int table_no, const char *reason,
+							  bool for_good);
+/* Why the chunks of a table of the job are void, or NULL. */
+extern char *mm_job_split_lost(int64 job_id);
+/*
+ * Forgets all that was read for a table; its rows are the caller's business.
+ * Returns the greatest number of an attempt: that of the next must be greater,
+ * or it would not fence off loaders of old.
+ */
+extern int	mm_job_begin_again(int64 job_id, int table_no);
 /* Message 34 when more than 10 % are rejected, else NULL. */
 extern char *mm_job_rejects_message(const char *database,
 									const char *collection,
@@ -134,7 +164,13 @@ extern int64 mm_job_of_relation(Oid relid);
  * Keeps other sessions from starting or retrying a job on a table of this
  * name until the end of the transaction; it need not exist.
  */
+/* The first job after this one that loaded the same table, or 0. */
+extern int64 mm_job_after(Oid relid, int64 job_id);
 extern void mm_job_lock_target(Oid schema, const char *table);
+/* List of the jobs that have begun and not ended, as int64 *. */
+extern List *mm_job_list_begun(void);
+/* The queued job whose turn is next; false: none is queued. */
+extern bool mm_job_next_queued(int64 *job_id, Oid *owner);
 /* Process id of the coordinator that holds the job's lock, or 0. */
 extern int	mm_job_coordinator_pid(int64 job_id);
 

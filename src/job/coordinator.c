@@ -18,6 +18,11 @@
  * canceled.  A query cancel makes it look at the row at once: that is how
  * migrate_cancel() gets through to an index build.
  *
+ * The chunks of a table may become void while it is copied (job_table.
+ * split_lost, written by a loader): then all loaders leave, and the table goes
+ * back to planning, which empties it.  The same is done when the key cannot
+ * be built because documents came twice; see give_up_records().
+ *
  * Exit codes: 0 when there is nothing more to do, also after a failure that
  * was recorded; 1, by an error that could not be recorded or a termination,
  * lets the postmaster start a new coordinator.  However this process ends,
@@ -30,19 +35,20 @@
 #include <signal.h>
 
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
 #include "job/catalog.h"
 #include "job/debug.h"
+#include "job/queue.h"
 #include "job/shared.h"
 #include "job/steps.h"
 #include "job/worker.h"
@@ -51,6 +57,8 @@
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+#define STOP_PATIENCE_MS 2000
+#define RIGHTS_MS 2000
 /* Documents read before their share of rejects means anything. */
 #define REJECTS_WORTH_TELLING 1000
 
@@ -67,6 +75,8 @@ typedef struct Coordinator
 	MmRate		rate;
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* of loaders, after one that failed */
+	TimestampTz starved_since;	/* when there was a loader last */
+	TimestampTz rights_checked;
 	bool		told_shortage;
 	bool		told_rejects;
 } Coordinator;
@@ -76,10 +86,13 @@ typedef struct Poll
 {
 	MmJobState	state;
 	MmJob	   *job;			/* as it is now; NULL: gone */
+	char	   *split_lost;		/* or NULL */
 	MmCounters	books;
 	int			open;			/* chunks pending or running */
 	int			failed;
+	int			loaders;		/* in the cluster */
 	int			allowed;		/* further loaders by max_workers */
+	int			free_slots;		/* of max_worker_processes */
 } Poll;
 
 /* One per process; static for callbacks without an argument. */
@@ -104,7 +117,8 @@ static void
 reset_orphans(Coordinator *c, int chunk_no)
 {
 	mm_worker_tx_begin();
-	mm_chunk_reset_orphans(c->job->job_id, chunk_no, true);
+	if (mm_catalog_exists())
+		mm_chunk_reset_orphans(c->job->job_id, chunk_no, true);
 	mm_worker_tx_commit();
 }
 
@@ -149,9 +163,9 @@ terminate_loaders(int code, Datum arg)
 			TerminateBackgroundWorker(c->loaders[i]);
 }
 
-/* SIGUSR1 only sets their latch, in case one waits. */
+/* SIGUSR1 only sets their latch, in case one waits; SIGINT ends a query. */
 static void
-wake_loaders(Coordinator *c)
+signal_loaders(Coordinator *c, int signal)
 {
 	for (int i = 0; i < c->shared->nloaders; i++)
 	{
@@ -159,21 +173,29 @@ wake_loaders(Coordinator *c)
 
 		if (c->loaders[i] != NULL &&
 			GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
-			kill(pid, SIGUSR1);
+			kill(pid, signal);
 	}
 }
 
-/* Has all loaders leave at their next batch, and waits for it. */
+/*
+ * Has all loaders leave at their next batch, and waits for it.  One that does
+ * not in time may wait for somebody's lock: its query is canceled.
+ */
 static void
 stop_loaders(Coordinator *c, MmJobState wanted)
 {
+	TimestampTz since = GetCurrentTimestamp();
+
 	pg_atomic_write_u32(&c->shared->wanted, wanted);
 	for (;;)
 	{
 		reap_loaders(c);
 		if (count_loaders(c) == 0)
 			break;
-		wake_loaders(c);
+		signal_loaders(c, TimestampDifferenceExceeds(since,
+													 GetCurrentTimestamp(),
+													 STOP_PATIENCE_MS) ?
+					   SIGINT : SIGUSR1);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -199,13 +221,40 @@ tell_shortage(Coordinator *c, int have)
 	mm_worker_tx_commit();
 }
 
+/*
+ * Waiting for a slot that never comes is a hang: without a single loader of
+ * any job for max_retry_time, the slots belong to others for good.
+ */
+static void
+check_starved(Coordinator *c, const Poll *poll, int have)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (have > 0 || poll->loaders > 0 || c->starved_since == 0)
+		c->starved_since = now;
+	else if (TimestampDifferenceExceeds(c->starved_since, now,
+										c->job->options.max_retry_time_ms))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a background worker"),
+				 errdetail("All %d slots of max_worker_processes are in use.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes, then SELECT migrate_retry(%lld).",
+						 (long long) c->job->job_id)));
+}
+
+/*
+ * All loaders but the first leave a worker slot free, so that another job
+ * can be started, if only to wait in the queue.
+ */
 static void
 start_loaders(Coordinator *c, const Poll *poll)
 {
 	int			have = count_loaders(c);
 	int			want = Min(c->job->workers, poll->open);
 	int			slots = Min(c->job->workers, c->shared->nloaders);
-	int			allowed = poll->allowed;
+	int			allowed = Min(poll->allowed,
+							  Max(poll->free_slots - 1, have == 0));
 
 	if (have >= want || GetCurrentTimestamp() < c->next_start)
 		return;
@@ -227,6 +276,7 @@ start_loaders(Coordinator *c, const Poll *poll)
 			break;
 		have++;
 	}
+	check_starved(c, poll, have);
 	if (have < want)
 		tell_shortage(c, have);
 }
@@ -236,13 +286,20 @@ start_loaders(Coordinator *c, const Poll *poll)
  * ---------------------------------------------------------------------
  */
 
+/* NULL when job or extension are gone: then there is nothing left to do. */
+static MmJob *
+load_job(const Coordinator *c, bool lock)
+{
+	return mm_catalog_exists() ? mm_job_load(c->args.job_id, lock) : NULL;
+}
+
 static MmJobState
 read_state(Coordinator *c)
 {
 	MmJob	   *job;
 
 	mm_worker_tx_begin();
-	job = mm_job_load(c->args.job_id, false);
+	job = load_job(c, false);
 	mm_worker_tx_commit();
 	return job == NULL ? MM_JOB_CANCELED : job->state;
 }
@@ -257,24 +314,25 @@ stop_wanted(void)
 static void
 poll_job(Coordinator *c, Poll *poll)
 {
-	int			used,
-				loaders;
-	MmJob	   *job;
+	int			used;
 
 	MemoryContextReset(c->poll_context);
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	memset(poll, 0, sizeof(*poll));
+	poll->state = MM_JOB_CANCELED;
+	mm_worker_reload();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->poll_context);
-	job = mm_job_load(c->args.job_id, false);
-	poll->job = job;
-	poll->state = job == NULL ? MM_JOB_CANCELED : job->state;
-	mm_chunk_totals(c->args.job_id, &poll->books, &poll->open, &poll->failed);
-	mm_worker_count(&used, &loaders);
-	poll->allowed = mm_max_workers - loaders;
+	poll->job = load_job(c, false);
+	if (poll->job != NULL)
+	{
+		poll->state = poll->job->state;
+		mm_chunk_totals(c->args.job_id, &poll->books, &poll->open,
+						&poll->failed);
+		poll->split_lost = mm_job_split_lost(c->args.job_id);
+		mm_worker_count(&used, &poll->loaders);
+		poll->allowed = mm_max_workers - poll->loaders;
+		poll->free_slots = max_worker_processes - used;
+	}
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 }
@@ -293,7 +351,7 @@ obey_changes(Coordinator *c, const MmJob *now)
 	pg_atomic_write_u32(&c->shared->wanted_loaders, now->workers);
 	c->told_shortage = false;
 	c->next_start = 0;
-	wake_loaders(c);
+	signal_loaders(c, SIGUSR1);
 }
 
 static void
@@ -322,6 +380,33 @@ raise_chunk_failure(Coordinator *c)
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 	mm_worker_raise(&failure);
+}
+
+/*
+ * Loaders look at rights once in a checkpoint, and connections are kept: a
+ * role that is dropped or loses its rights is noticed here.
+ */
+static void
+check_rights(Coordinator *c, const MmJobTable *table)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Oid			owner = c->job->owner;
+	char	   *trouble;
+
+	if (!TimestampDifferenceExceeds(c->rights_checked, now, RIGHTS_MS))
+		return;
+	c->rights_checked = now;
+	mm_worker_tx_begin();
+	trouble = mm_worker_owner_trouble(owner);
+	if (trouble != NULL)
+		mm_queue_raise_unusable(c->job->job_id, trouble);
+	mm_source_check_rights(c->job->source, owner);
+	if (get_rel_name(table->relid) != NULL &&
+		pg_class_aclcheck(table->relid, owner, ACL_INSERT) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   get_rel_name(table->relid));
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 }
 
 /* Message 19. */
@@ -378,9 +463,12 @@ warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
 	MemoryContextSwitchTo(c->context);
 }
 
-/* Runs loaders until no chunk is left.  False: the job is to stop. */
+/*
+ * Runs loaders until no chunk is left, or the split is lost (which table then
+ * tells).  False: the job is to stop.
+ */
 static bool
-copy_chunks(Coordinator *c, const MmJobTable *table)
+copy_chunks(Coordinator *c, MmJobTable *table)
 {
 	for (;;)
 	{
@@ -389,10 +477,16 @@ copy_chunks(Coordinator *c, const MmJobTable *table)
 		CHECK_FOR_INTERRUPTS();
 		reap_loaders(c);
 		poll_job(c, &poll);
+		mm_queue_poll();
 		obey_changes(c, poll.job);
 		publish_rate(c);
 		if (poll.state != MM_JOB_RUNNING)
 			return false;
+		if (poll.split_lost != NULL)
+			table->split_lost = MemoryContextStrdup(c->context,
+													poll.split_lost);
+		if (table->split_lost != NULL)
+			break;
 		if (poll.failed > 0)
 		{
 			stop_loaders(c, MM_JOB_CANCELING);
@@ -400,6 +494,7 @@ copy_chunks(Coordinator *c, const MmJobTable *table)
 		}
 		warn_of_rejects(c, table, &poll);
 		check_reject_limit(c, &poll);
+		check_rights(c, table);
 		if (poll.open == 0)
 			break;
 		start_loaders(c, &poll);
@@ -438,35 +533,64 @@ verify_table(Coordinator *c, MmJobTable *table)
 	mm_step_verify(c->job, table, &poll.books);
 }
 
+static bool
+plan_table(Coordinator *c, MmJobTable *table)
+{
+	bool		again = table->split_lost != NULL;
+	Poll		poll;
+
+	if (!mm_step_plan(c->job, table, stop_wanted))
+		return false;
+	if (again)
+	{
+		poll_job(c, &poll);
+		mm_shared_reset(c->shared, &poll.books);
+		memset(&c->rate, 0, sizeof(c->rate));
+		c->told_rejects = false;
+	}
+	return true;
+}
+
+/* The phase that the table is in.  False: the job is to stop. */
+static bool
+run_phase(Coordinator *c, MmJobTable *table)
+{
+	switch (table->phase)
+	{
+		case MM_PHASE_PLANNING:
+			return plan_table(c, table);
+		case MM_PHASE_COPYING:
+			return copy_chunks(c, table);
+		case MM_PHASE_INDEXING:
+			mm_step_index(c->job, table);
+			break;
+		case MM_PHASE_ANALYZING:
+			mm_step_analyze(c->job, table);
+			break;
+		case MM_PHASE_VERIFYING:
+			verify_table(c, table);
+			break;
+	}
+	return true;
+}
+
 /* From the phase it is in to its end.  False: the job is to stop. */
 static bool
 run_table(Coordinator *c, MmJobTable *table)
 {
-	for (MmPhase phase = table->phase;; phase++)
+	MmPhase		phase = table->phase;
+
+	for (;;)
 	{
+		if (table->split_lost != NULL)
+			phase = MM_PHASE_PLANNING;
 		if (stop_wanted())
 			return false;
 		enter_phase(c, table, phase);
-		switch (phase)
-		{
-			case MM_PHASE_PLANNING:
-				if (!mm_step_plan(c->job, table, stop_wanted))
-					return false;
-				break;
-			case MM_PHASE_COPYING:
-				if (!copy_chunks(c, table))
-					return false;
-				break;
-			case MM_PHASE_INDEXING:
-				mm_step_index(c->job, table);
-				break;
-			case MM_PHASE_ANALYZING:
-				mm_step_analyze(c->job, table);
-				break;
-			case MM_PHASE_VERIFYING:
-				verify_table(c, table);
-				return true;
-		}
+		if (!run_phase(c, table))
+			return false;
+		if (table->split_lost == NULL && phase++ == MM_PHASE_VERIFYING)
+			return true;
 	}
 }
 
@@ -505,7 +629,7 @@ begin_running(Coordinator *c, bool crashed)
 
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
-	c->job = mm_job_load(c->args.job_id, true);
+	c->job = load_job(c, true);
 	run = c->job != NULL && (c->job->state == MM_JOB_QUEUED ||
 							 c->job->state == MM_JOB_RUNNING);
 	if (run)
@@ -531,25 +655,60 @@ begin_running(Coordinator *c, bool crashed)
 }
 
 /*
+ * Drops the target of a job that is being canceled, in a transaction of its
+ * own: the job is canceled also when something depends on the table.
+ */
+static MmFailure *
+drop_target(Coordinator *c)
+{
+	MmFailure  *volatile failure = NULL;
+
+	PG_TRY();
+	{
+		MmJob	   *job;
+
+		mm_worker_tx_begin();
+		job = load_job(c, false);
+		if (job != NULL && job->state == MM_JOB_CANCELING && job->drop_target)
+			mm_step_drop_target(job);
+		mm_worker_tx_commit();
+	}
+	PG_CATCH();
+	{
+		failure = mm_worker_catch(c->context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(c->context);
+	return failure;
+}
+
+static void
+set_canceled(const MmJob *job, const MmFailure *failure)
+{
+	if (failure != NULL)
+		mm_job_event(job->job_id, "warning", NULL,
+					 psprintf("the target was not dropped: %s",
+							  failure->message), failure->detail);
+	mm_job_set_state(job->job_id, MM_JOB_CANCELED, failure);
+}
+
+/*
  * Ends what a session asked for, or the job as a whole.  False: the job was
  * resumed while it was pausing, and runs again.
  */
 static bool
 finish(Coordinator *c, bool completed)
 {
+	MmFailure  *not_dropped = drop_target(c);
 	MmJob	   *job;
 	bool		finished = true;
 
 	mm_worker_tx_begin();
-	job = mm_job_load(c->args.job_id, true);
+	job = load_job(c, true);
 	if (job == NULL || mm_state_is_final(job->state))
 		;						/* forgotten, or ended by a session */
 	else if (job->state == MM_JOB_CANCELING)
-	{
-		if (job->drop_target)
-			mm_step_drop_target(job);
-		mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
-	}
+		set_canceled(job, not_dropped);
 	else if (completed)
 	{
 		mm_chunk_check_books(job->job_id);
@@ -560,6 +719,8 @@ finish(Coordinator *c, bool completed)
 		mm_job_set_state(job->job_id, MM_JOB_PAUSED, NULL);
 	else
 		finished = false;
+	if (job != NULL && finished)
+		mm_worker_unlock_job(job->job_id);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 	return finished;
@@ -574,11 +735,15 @@ run_job(Coordinator *c, bool crashed)
 	{
 		ListCell   *lc;
 
+		if (!mm_queue_wait(c->args.job_id))
+			return;
+		MemoryContextSwitchTo(c->context);
 		if (!begin_running(c, crashed))
 		{
 			(void) finish(c, false);
 			return;
 		}
+		mm_queue_came();
 		crashed = false;
 		completed = true;
 		foreach(lc, c->tables)
@@ -592,21 +757,20 @@ run_job(Coordinator *c, bool crashed)
 static void
 record_failure(Coordinator *c, const MmFailure *failure)
 {
+	MmFailure  *not_dropped = drop_target(c);
 	MmJob	   *job;
 
 	mm_worker_tx_begin();
-	job = OidIsValid(get_extension_oid("mongo_migrate", true)) ?
-		mm_job_load(c->args.job_id, true) : NULL;
+	job = load_job(c, true);
 	if (job != NULL && !mm_state_is_final(job->state))
 	{
 		mm_job_event(job->job_id, "error", NULL, failure->message,
 					 failure->detail);
-		if (job->state == MM_JOB_CANCELING && job->drop_target)
-			mm_step_drop_target(job);
 		if (job->state == MM_JOB_CANCELING)
-			mm_job_set_state(job->job_id, MM_JOB_CANCELED, NULL);
+			set_canceled(job, not_dropped);
 		else
 			mm_job_set_state(job->job_id, MM_JOB_FAILED, failure);
+		mm_worker_unlock_job(job->job_id);
 	}
 	mm_worker_tx_commit();
 }
@@ -630,43 +794,87 @@ wait_for_caller(const MmWorkerArgs *args)
 	mm_worker_tx_commit();
 }
 
+/* Housekeeping, which needs no process of its own. */
+static void
+expire_jobs(void)
+{
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		mm_job_expire(mm_job_retention);
+	mm_worker_tx_commit();
+}
+
 /*
  * Takes the job's lock.  False: another coordinator has it, or the extension
- * is gone.  The holder of a job that is queued is not the one to run it: it
- * is our predecessor, which has written paused or failed and is about to end.
+ * is gone.
  */
 static bool
 take_lock(int64 job_id)
 {
-	for (;;)
-	{
-		bool		exists,
-					ours = false,
-					wait = false;
-		MmJob	   *job;
+	bool		ours;
 
-		mm_worker_tx_begin();
-		exists = OidIsValid(get_extension_oid("mongo_migrate", true));
-		if (exists)
-			ours = mm_worker_lock_job(job_id);
-		if (exists && !ours)
-		{
-			job = mm_job_load(job_id, false);
-			wait = job != NULL && job->state == MM_JOB_QUEUED;
-		}
-		mm_worker_tx_commit();
-		if (!wait)
-			return ours;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_JOB);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+	mm_worker_tx_begin();
+	ours = mm_catalog_exists() && mm_worker_lock_job(job_id);
+	mm_worker_tx_commit();
+	return ours;
+}
+
+/* Is the key of the table nothing but _id, which is unique in the source? */
+static bool
+has_id_key(const MmContract *contract)
+{
+	ListCell   *lc;
+
+	if (list_length(contract->key_columns) != 1)
+		return false;
+	foreach(lc, contract->fields)
+	{
+		const MmField *field = lfirst(lc);
+
+		if (field->path != NULL && field->column != NULL &&
+			strcmp(field->path, "_id") == 0)
+			return strcmp(field->column,
+						  linitial(contract->key_columns)) == 0;
 	}
+	return false;
+}
+
+/*
+ * A document that is deleted and inserted again with the same _id has another
+ * record id then, and may be read as both; ranges of _id meet it once.  When
+ * the key cannot be built for that, the copy begins again, by ranges of _id.
+ */
+static bool
+give_up_records(Coordinator *c, const MmFailure *failure)
+{
+	ListCell   *lc;
+
+	if (strcmp(failure->sqlstate,
+			   unpack_sql_state(ERRCODE_UNIQUE_VIOLATION)) != 0 ||
+		c->job->options.split != MM_SPLIT_AUTO)
+		return false;
+	foreach(lc, c->tables)
+	{
+		const MmJobTable *table = lfirst(lc);
+
+		if (table->phase != MM_PHASE_INDEXING ||
+			table->split != MM_SPLIT_RECORD || !has_id_key(table->contract))
+			continue;
+		mm_worker_tx_begin();
+		mm_job_lose_split(c->job->job_id, table->table_no,
+						  psprintf("Documents were deleted and inserted again while they were read: %s",
+								   failure->detail ? failure->detail :
+								   failure->message), true);
+		mm_worker_tx_commit();
+		MemoryContextSwitchTo(c->context);
+		return true;
+	}
+	return false;
 }
 
 /*
  * One pass over the job with its failures recorded.  False: a query cancel
- * came; look at the job again.
+ * came, or a table is to begin again; look at the job again.
  */
 static bool
 run_guarded(Coordinator *c, bool crashed)
@@ -695,6 +903,8 @@ run_guarded(Coordinator *c, bool crashed)
 
 	if ((canceled || failure != NULL) && c->shared != NULL)
 		stop_loaders(c, MM_JOB_CANCELING);
+	if (failure != NULL && give_up_records(c, failure))
+		return false;
 	if (failure != NULL)
 		record_failure(c, failure);
 	return !canceled;
@@ -715,9 +925,12 @@ mm_coordinator_main(Datum arg)
 											"mongo_migrate poll",
 											ALLOCSET_DEFAULT_SIZES);
 	wait_for_caller(&c->args);
-	if (!take_lock(c->args.job_id))
-		proc_exit(0);
-	while (!run_guarded(c, crashed))
-		crashed = false;
+	expire_jobs();
+	if (take_lock(c->args.job_id))
+	{
+		while (!run_guarded(c, crashed))
+			crashed = false;
+	}
+	mm_queue_leave();
 	proc_exit(0);
 }

@@ -17,7 +17,7 @@
  * is the switch by itself (t/lib/FaultTest.pm):
  *
  *	  CREATE FUNCTION mm_debug_switch(point text, action text, is_on boolean)
- *	  RETURNS void STRICT LANGUAGE c AS 'mongo_migrate', 'mm_debug_switch';
+ *	  RETURNS void STRICT LANGUAGE c AS 'mongo_migrate_engine', 'mm_debug_switch';
  *
  * Only builds with FAULTS=1 have this function, and SQL's own functions
  * cannot take these locks (field 4 is 1 or 2 there).

@@ -98,6 +98,7 @@ typedef struct MmJobOptions
 	int64		reject_limit;	/* -1: none */
 	int			max_docs_per_second;	/* all loaders together; 0: no limit */
 	int			max_attempts;
+	int			priority;		/* in the queue, the highest first */
 	MmSplitMethod split;
 	bool		analyze;
 	bool		verify;
@@ -134,6 +135,9 @@ typedef struct MmJobTable
 	MmContract *contract;
 	MmPhase		phase;
 	MmSplitMethod split;		/* MM_SPLIT_AUTO: not yet planned */
+	bytea	   *pin;			/* of the split, or NULL */
+	char	   *split_lost;		/* why it is void, or NULL */
+	int			restarts;		/* copies thrown away for that */
 	char	   *sink;
 	char	   *sink_reason;
 	int64		docs_total;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
@@ -93,6 +94,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	options->reject_limit = mm_row_int8(0, column++);
 	options->max_docs_per_second = mm_row_int4(0, column++);
 	options->max_attempts = mm_row_int4(0, column++);
+	options->priority = mm_row_int4(0, column++);
 	options->analyze = mm_row_bool(0, column++);
 	options->verify = mm_row_bool(0, column++);
 	options->tablespace = mm_row_text(scope, 0, column++);
@@ -116,6 +118,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 	" (options->>'reject_limit')::bigint," \
 	" (options->>'max_docs_per_second')::integer," \
 	" (options->>'max_attempts')::integer," \
+	" (options->>'priority')::integer," \
 	" (options->>'analyze')::boolean," \
 	" (options->>'verify')::boolean," \
 	" options->>'tablespace'," \
@@ -211,7 +214,21 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	table->sink_reason = mm_row_text(scope, row, 15);
 	table->docs_total = mm_row_int8(row, 16);
 	table->bytes_total = mm_row_int8(row, 17);
+	table->pin = mm_row_bytea(scope, row, 18);
+	table->split_lost = mm_row_text(scope, row, 19);
+	table->restarts = mm_row_int4(row, 20);
 	return table;
+}
+
+/*
+ * Where an OID means what it says: a dump that is restored elsewhere brings
+ * the rows of final jobs with it.
+ */
+static char *
+origin(void)
+{
+	return psprintf("%llu/%u", (unsigned long long) GetSystemIdentifier(),
+					MyDatabaseId);
 }
 
 /* List of MmJobTable *, by number. */
@@ -224,11 +241,14 @@ mm_job_load_tables(int64 job_id)
 	uint64		rows;
 
 	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
 	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
-							" relid, target_schema, target_table, if_exists,"
+							" CASE WHEN origin = $2 THEN relid ELSE 0::oid END,"
+							" target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
-							" sink_reason, docs_total, bytes_total"
+							" sink_reason, docs_total, bytes_total,"
+							" split_pin, split_lost, restarts"
 							" FROM mongo_migrate.job_table WHERE job_id = $1"
 							" ORDER BY table_no", &args);
 	for (uint64 i = 0; i < rows; i++)
@@ -282,6 +302,7 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 	mm_arg_text(&args, options->tablespace);
 	mm_arg_text(&args, mm_split_method_name(options->split));
 	mm_arg_int4(&args, options->max_docs_per_second);
+	mm_arg_int4(&args, options->priority);
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("INSERT INTO mongo_migrate.job"
@@ -294,7 +315,8 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 					 "'maintenance_work_mem', $12, 'log_min_messages', $13,"
 					 "'reject_limit', $14, 'max_attempts', $15,"
 					 "'analyze', $16, 'verify', $17, 'tablespace', $18,"
-					 "'split', $19, 'max_docs_per_second', $20))"
+					 "'split', $19, 'max_docs_per_second', $20,"
+					 "'priority', $21))"
 					 " RETURNING job_id", &args);
 	job_id = mm_row_int8(0, 1);
 	if (secret_uri != NULL)
@@ -324,13 +346,15 @@ mm_job_insert_table(int64 job_id, const MmJobTable *table)
 	mm_arg_text(&args, table->sink_reason);
 	mm_arg_int8(&args, table->docs_total);
 	mm_arg_int8(&args, table->bytes_total);
+	mm_arg_text(&args, origin());
 	mm_catalog_execute("INSERT INTO mongo_migrate.job_table"
 					   " (job_id, table_no, database, collection, filter,"
 					   " relid, target_schema, target_table, if_exists,"
 					   " created, fresh, mapping, sink, sink_reason,"
-					   " docs_total, bytes_total)"
+					   " docs_total, bytes_total, origin)"
 					   " VALUES ($1, $2, $3, $4, $5::json, $6, $7::name,"
-					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16)",
+					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16,"
+					   " $17)",
 					   &args);
 }
 
@@ -394,7 +418,7 @@ mm_job_begin_running(int64 job_id, int64 shared_handle)
 }
 
 void
-mm_job_set_drop_target(int64 job_id)
+mm_job_set_drop_target(int64 job_id, bool drop_target)
 {
 	MmArgs		args = {0};
 
@@ -412,6 +436,30 @@ mm_job_forget(int64 job_id)
 	mm_arg_int8(&args, job_id);
 	mm_catalog_execute("DELETE FROM mongo_migrate.job WHERE job_id = $1",
 					   &args);
+}
+
+/*
+ * Final jobs that ended longer ago than this leave the history, except those
+ * with dead letters that wait for a decision: these are documents that are
+ * nowhere else.
+ */
+void
+mm_job_expire(int seconds)
+{
+	MmArgs		args = {0};
+
+	if (seconds < 0)
+		return;
+	mm_arg_int4(&args, seconds);
+	mm_catalog_execute("DELETE FROM mongo_migrate.job WHERE job_id IN ("
+					   "SELECT j.job_id FROM mongo_migrate.job j"
+					   " WHERE j.state IN ('completed', 'failed', 'canceled')"
+					   " AND j.finished_at < clock_timestamp()"
+					   " - make_interval(secs => $1)"
+					   " AND NOT EXISTS (SELECT"
+					   " FROM mongo_migrate.dead_letter d"
+					   " WHERE d.job_id = j.job_id AND d.status = 'pending')"
+					   " FOR UPDATE OF j SKIP LOCKED)", &args);
 }
 
 /* Writes what migrate_alter() may change; the caller holds the row's lock. */
@@ -473,9 +521,9 @@ mm_job_set_phase(int64 job_id, int table_no, int phase)
 	mm_catalog_end(&scope);
 }
 
-/* Stores the plan of a table: the way of splitting, and its chunks. */
 void
-mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
+mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
+				 int attempts)
 {
 	MmCatalogScope scope;
 	MmArgs		args = {0};
@@ -484,9 +532,10 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 	mm_arg_int4(&args, table_no);
 	mm_arg_text(&args, mm_split_method_name(split->method));
 	mm_arg_text(&args, split->reason);
+	mm_arg_bytea(&args, split->pin);
 	mm_catalog_begin(&scope);
 	mm_catalog_query("UPDATE mongo_migrate.job_table SET split = $3,"
-					 " split_reason = $4"
+					 " split_reason = $4, split_pin = $5, split_lost = NULL"
 					 " WHERE job_id = $1 AND table_no = $2", &args);
 	for (int i = 0; i < split->nchunks; i++)
 	{
@@ -494,11 +543,72 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split)
 		mm_arg_int4(&args, i + 1);
 		mm_arg_bytea(&args, split->chunks[i].lower);
 		mm_arg_bytea(&args, split->chunks[i].upper);
+		mm_arg_int4(&args, attempts);
 		mm_catalog_query("INSERT INTO mongo_migrate.chunk"
 						 " (job_id, table_no, chunk_no, lower_bound,"
-						 " upper_bound) VALUES ($1, $2, $3, $4, $5)", &args);
+						 " upper_bound, attempts, attempts_excused)"
+						 " VALUES ($1, $2, $3, $4, $5, $6, $6)", &args);
 	}
 	mm_catalog_end(&scope);
+}
+
+void
+mm_job_lose_split(int64 job_id, int table_no, const char *reason,
+				  bool for_good)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_text(&args, reason);
+	mm_arg_int4(&args, for_good ? MM_MAX_RESTARTS - 1 : 0);
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET split_lost = $3,"
+					   " restarts = greatest(restarts, $4)"
+					   " WHERE job_id = $1 AND table_no = $2"
+					   " AND split_lost IS NULL", &args);
+}
+
+char *
+mm_job_split_lost(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	char	   *reason = NULL;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT split_lost FROM mongo_migrate.job_table"
+						 " WHERE job_id = $1 AND split_lost IS NOT NULL"
+						 " LIMIT 1", &args) == 1)
+		reason = mm_row_text(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return reason;
+}
+
+/* The lines of conflicts go with their chunks. */
+int
+mm_job_begin_again(int64 job_id, int table_no)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			attempts;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT COALESCE(max(attempts), 0)"
+					 " FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	attempts = mm_row_int4(0, 1);
+	mm_catalog_query("DELETE FROM mongo_migrate.chunk"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_query("DELETE FROM mongo_migrate.dead_letter"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_query("UPDATE mongo_migrate.job_table"
+					 " SET restarts = restarts + 1, rejects_told = false"
+					 " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_end(&scope);
+	return attempts;
 }
 
 MmContract *
@@ -621,6 +731,25 @@ mm_job_of_relation(Oid relid)
 	return job_id;
 }
 
+int64
+mm_job_after(Oid relid, int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int64		later = 0;
+
+	mm_arg_oid(&args, relid);
+	mm_arg_int8(&args, job_id);
+	mm_arg_text(&args, origin());
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query("SELECT job_id FROM mongo_migrate.job_table"
+						 " WHERE relid = $1 AND job_id > $2 AND origin = $3"
+						 " ORDER BY job_id LIMIT 1", &args) == 1)
+		later = mm_row_int8(0, 1);
+	mm_catalog_end(&scope);
+	return later;
+}
+
 void
 mm_job_lock_target(Oid schema, const char *table)
 {
@@ -629,9 +758,54 @@ mm_job_lock_target(Oid schema, const char *table)
 								  strlen(table));
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, schema, hash,
-						 MM_LOCK_TARGET_KIND);
+						 MM_LOCK_TARGET);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	AcceptInvalidationMessages();
+}
+
+List *
+mm_job_list_begun(void)
+{
+	MmCatalogScope scope;
+	List	   *jobs = NIL;
+	uint64		rows;
+
+	mm_catalog_begin(&scope);
+	rows = mm_catalog_query("SELECT job_id FROM mongo_migrate.job"
+							" WHERE state IN"
+							" ('running', 'pausing', 'canceling')"
+							" ORDER BY job_id", NULL);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		MemoryContext old = MemoryContextSwitchTo(scope.caller);
+		int64	   *job_id = palloc(sizeof(int64));
+
+		*job_id = mm_row_int8(i, 1);
+		jobs = lappend(jobs, job_id);
+		MemoryContextSwitchTo(old);
+	}
+	mm_catalog_end(&scope);
+	return jobs;
+}
+
+bool
+mm_job_next_queued(int64 *job_id, Oid *owner)
+{
+	MmCatalogScope scope;
+	bool		found;
+
+	mm_catalog_begin(&scope);
+	found = mm_catalog_query("SELECT job_id, owner::oid"
+							 " FROM mongo_migrate.job WHERE state = 'queued'"
+							 " ORDER BY (options->>'priority')::integer DESC"
+							 " NULLS LAST, job_id LIMIT 1", NULL) == 1;
+	if (found)
+	{
+		*job_id = mm_row_int8(0, 1);
+		*owner = mm_row_oid(0, 2);
+	}
+	mm_catalog_end(&scope);
+	return found;
 }
 
 int
@@ -642,7 +816,7 @@ mm_job_coordinator_pid(int64 job_id)
 	int			pid = 0;
 
 	mm_arg_oid(&args, MyDatabaseId);
-	mm_arg_oid(&args, MM_LOCK_CLASS);
+	mm_arg_oid(&args, mm_catalog_extension());
 	mm_arg_oid(&args, (Oid) job_id);
 	mm_catalog_begin(&scope);
 	if (mm_catalog_query("SELECT pid FROM pg_locks WHERE locktype = 'advisory'"

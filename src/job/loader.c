@@ -15,17 +15,23 @@
  *										 and open again at the position
  *	  an error of one row				 again in careful mode (batch.c), up to
  *										 the next checkpoint
- *	  a field without a column			 (extra: add_column) again, when the
- *										 table has one (widen.c)
+ *	  a field without a column			 (extra: add_column) read on to the end
+ *										 of the checkpoint for others, then
+ *										 again, when the table has them
  *	  a transient error of the target    wait and again
  *	  any other error					 the chunk is given back with the
  *										 reason, or fails
  *	  pause, cancel, fewer loaders		 what was read is committed, then leave
  *	  query cancel, termination			 the process ends; the coordinator
  *										 gives the chunk to another
+ *	  the split is lost					 noted in the table's row; the
+ *										 coordinator begins it again
  *
- * A stream without a position (split "none") is committed as a whole or not
- * at all.
+ * A checkpoint ends where the stream has a position: behind each document, or
+ * only where an answer of the server ends.  In that case the rest of the
+ * answer, which is here already, is read without regard to the throttle, for
+ * which it is booked all the same.  A stream without a position (split
+ * "none") is committed as a whole or not at all.
  *
  *-------------------------------------------------------------------------
  */
@@ -73,7 +79,8 @@ typedef struct Loader
 	MmStream   *stream;
 	List	   *new_fields;		/* that the table needs columns for */
 	bool		careful;
-	bool		failed;			/* the chunk, and so the job */
+	bool		failed;			/* the chunk, and so the job; or the split is
+								 * lost: no other chunk is begun */
 	bool		told_to_stop;	/* by on_error of a value */
 	MmCounters	books;			/* of the open transaction */
 	TimestampTz began;			/* of the open transaction */
@@ -131,6 +138,7 @@ connect_source(Loader *l, MmSourceError *error)
 	MemoryContext old = MemoryContextSwitchTo(l->source_context);
 	MmSourceConfig *config;
 
+	mm_worker_reload();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->source_context);
 	config = mm_worker_source_config(l->job);
@@ -181,7 +189,7 @@ open_stream(Loader *l, MmSourceError *error)
 	old = MemoryContextSwitchTo(l->source_context);
 	l->stream = l->source->ops->open_chunk(l->source, l->collection,
 										   l->table->filter,
-										   l->table->split,
+										   l->table->split, l->table->pin,
 										   &l->chunk->bounds,
 										   l->chunk->position, error);
 	MemoryContextSwitchTo(old);
@@ -229,7 +237,7 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 	{
 		MemoryContext old = MemoryContextSwitchTo(l->chunk_context);
 
-		l->new_fields = mm_widen_copy_fields(why->new_fields);
+		l->new_fields = mm_widen_add_fields(l->new_fields, why->new_fields);
 		MemoryContextSwitchTo(old);
 		return;
 	}
@@ -306,6 +314,10 @@ checkpoint_due(Loader *l)
 	if (TimestampDifferenceExceeds(l->state.updated_at, now,
 								   options->progress_interval_ms))
 		publish(l, now);
+	/* the coordinator sees committed rejects only */
+	if (options->reject_limit >= 0 &&
+		l->books.docs_rejected > options->reject_limit)
+		return true;
 	return l->books.bytes_read >= options->checkpoint_bytes ||
 		TimestampDifferenceExceeds(l->began, now,
 								   options->checkpoint_interval_ms);
@@ -347,13 +359,35 @@ pace(Loader *l, uint32 rate)
 }
 
 /*
+ * What is not done for each document.  True: the transaction should end, as
+ * the job is to stop or a checkpoint is due.
+ */
+static bool
+look_around(Loader *l, uint32 rate)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (pace_due(l, rate))
+		pace(l, rate);
+	return stop_wanted() ||
+		(checkpoint_due(l) && l->table->split != MM_SPLIT_NONE);
+}
+
+/* May it end here? */
+static inline bool
+can_end(Loader *l)
+{
+	return l->table->split == MM_SPLIT_NONE ||
+		l->source->ops->has_position(l->stream);
+}
+
+/*
  * Reads documents into the batch until a checkpoint is due (result
  * MM_NEXT_DOCUMENT), the stream ends or fails, or the job is to stop.
  */
 static MmNext
 fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 {
-	bool		has_position = l->table->split != MM_SPLIT_NONE;
+	bool		ending = false;
 	const uint8 *doc;
 	uint32		len;
 	MmNext		next;
@@ -367,26 +401,21 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 		Assert(CurrentMemoryContext == l->checkpoint_context);
 		l->books.bytes_read += len;
 		stored = mm_batch_add(batch, doc, len, NULL);
-		if (l->new_fields != NIL)
-			break;
 		l->unpaced++;
-		if (!stored && (l->books.docs_read & 127) != 0 && !pace_due(l, rate))
-			continue;
-		CHECK_FOR_INTERRUPTS();
-		if (pace_due(l, rate))
-			pace(l, rate);
 		if (stored)
 			mm_debug_point(l->chunk->position ? "mid_chunk" : "first_batch");
 		if (stored)
 			mm_json_id_for_display(doc, len, l->state.last_id,
 								   sizeof(l->state.last_id));
-		if (stop_wanted())
-		{
-			error->stopped = true;
-			return MM_NEXT_ERROR;
-		}
-		if (checkpoint_due(l) && has_position)
+		if (!ending && (stored || (l->books.docs_read & 127) == 0 ||
+						pace_due(l, rate)))
+			ending = look_around(l, rate);
+		if (!ending || !can_end(l))
+			continue;
+		if (!stop_wanted())
 			break;
+		error->stopped = true;
+		return MM_NEXT_ERROR;
 	}
 	return next;
 }
@@ -405,7 +434,8 @@ copy_stream(Loader *l, MmSourceError *error)
 			return COPY_LOST;
 		}
 		next = fill_checkpoint(l, batch, error);
-		if (next == MM_NEXT_ERROR && l->table->split == MM_SPLIT_NONE)
+		if (next == MM_NEXT_ERROR &&
+			!l->source->ops->has_position(l->stream))
 			abort_checkpoint(l);
 		else if (l->new_fields != NIL ||
 				 !commit_checkpoint(l, batch, next == MM_NEXT_END))
@@ -448,6 +478,24 @@ widen_table(Loader *l)
 }
 
 /*
+ * Has the coordinator begin the table again.  The chunk stays as it is: its
+ * end is that of this process.
+ */
+static void
+lose_split(Loader *l, const MmSourceError *error)
+{
+	mm_worker_tx_begin();
+	MemoryContextSwitchTo(l->chunk_context);
+	if (lock_chunk(l))
+		mm_job_lose_split(l->job->job_id, l->table->table_no,
+						  psprintf("%s: %s", error->message, error->detail),
+						  false);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(l->chunk_context);
+	l->failed = true;
+}
+
+/*
  * Copies the claimed chunk from its committed position to its end.  Returns
  * when it is done, lost or stopped; transient errors of the source are
  * waited out, others raised.
@@ -476,7 +524,12 @@ copy_chunk(Loader *l)
 		if (!error.transient ||
 			!mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING,
 						   mm_worker_failure(&error), stop_wanted))
-			mm_source_raise(&error);
+		{
+			if (!error.split_lost)
+				mm_source_raise(&error);
+			lose_split(l, &error);
+			return;
+		}
 		if (stop_wanted())
 			return;
 	}
@@ -586,7 +639,10 @@ claim_chunk(Loader *l)
 	mm_worker_tx_begin();
 	mm_debug_point("before_claim");
 	MemoryContextSwitchTo(l->chunk_context);
-	l->chunk = mm_chunk_claim(l->job->job_id, l->job->options.max_attempts);
+	l->chunk = mm_catalog_exists() ?
+		mm_chunk_claim(l->job->job_id, l->job->options.max_attempts) : NULL;
+	if (l->chunk != NULL)
+		ForceSyncCommit();		/* or a crash would forget that it happened */
 	mm_worker_tx_commit();
 	mm_debug_point("after_claim");
 	MemoryContextSwitchTo(l->chunk_context);
@@ -621,7 +677,7 @@ begin_work(Loader *l)
 	l->context = context;
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
-	l->job = mm_job_load(l->args.job_id, false);
+	l->job = mm_catalog_exists() ? mm_job_load(l->args.job_id, false) : NULL;
 	if (l->job == NULL || l->job->generation != l->args.generation)
 		return false;
 	l->tables = mm_job_load_tables(l->args.job_id);

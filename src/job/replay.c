@@ -3,8 +3,8 @@
  * replay.c
  *	  Dead letters tried again: from the bytes that were kept, into the table.
  *
- * The work of a loader, with two differences.  It runs in the transaction and
- * with the rights of the session that asked for it, always in careful mode
+ * The work of a loader, with two differences.  It runs in the transaction of
+ * the session that asked for it, as the job's owner, always in careful mode
  * (batch.c); and a document that is rejected again gets its letter updated.
  * One that is stored moves in the books of its chunk from rejected to
  * inserted, so that the sums close as before.  Rows, letters and books are
@@ -46,7 +46,7 @@ copy_text(const char *text)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* In careful mode a document may be rejected more than once, for one reason. */
+/* In careful mode a document may be rejected twice, for the same reason. */
 static void
 reject_again(void *arg, void *item, const uint8 *doc, uint32 len,
 			 const MmReject *why)
@@ -111,7 +111,7 @@ find_field(const MmContract *contract, const char *path)
 
 /* The books of the chunk go by the fields of the job's contract. */
 static const MmTally *
-translate(const Replay *r, const MmTally *tally)
+translate_tally(const Replay *r, const MmTally *tally)
 {
 	MmTally    *result;
 	int			i = MM_TALLY_UNKNOWN + 1;
@@ -165,7 +165,7 @@ replay_chunk(Replay *r, List *letters, int first, int end)
 	mm_batch_end(batch);
 	settle(r);
 	mm_chunk_replay(r->job->job_id, &r->chunk, &r->books,
-					translate(r, mm_batch_tally(batch)));
+					translate_tally(r, mm_batch_tally(batch)));
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->chunk_context);
 }
@@ -236,7 +236,13 @@ mm_replay(const MmJob *job, ArrayType *error_ids, const MmReplayHow *how)
 	Replay		r = {.job = job, .how = how};
 	List	   *tables = mm_job_load_tables(job->job_id);
 	int			guc_level = NewGUCNestLevel();
+	Oid			save_userid;
+	int			save_sec_context;
 
+	/* what users have defined on the table runs as in the load */
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	SetUserIdAndSecContext(job->owner, save_sec_context |
+						   SECURITY_RESTRICTED_OPERATION);
 	mm_worker_save_forms();
 	r.chunk_context = AllocSetContextCreate(CurrentMemoryContext,
 											"mongo_migrate replay",
@@ -247,5 +253,6 @@ mm_replay(const MmJob *job, ArrayType *error_ids, const MmReplayHow *how)
 	replay_letters(&r, mm_letter_lock_pending(job->job_id, error_ids),
 				   tables);
 	AtEOXact_GUC(true, guc_level);
+	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return r.result;
 }

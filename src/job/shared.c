@@ -111,13 +111,27 @@ mm_shared_clear_loader(MmShared *shared, int slot)
 	mm_shared_publish_loader(shared, slot, &state);
 }
 
+void
+mm_shared_reset(MmShared *shared, const MmCounters *base)
+{
+	MmLoaderState nobody = {0};
+
+	for (int i = 0; i < shared->nloaders; i++)
+		mm_shared_publish_loader(shared, i, &nobody);
+	SpinLockAcquire(&shared->mutex);
+	shared->base = *base;
+	SpinLockRelease(&shared->mutex);
+}
+
 /* Sums all counters of the job; returns the number of loaders at work. */
 int
 mm_shared_totals(MmShared *shared, MmCounters *sum)
 {
 	int			active = 0;
 
+	SpinLockAcquire(&shared->mutex);
 	*sum = shared->base;
+	SpinLockRelease(&shared->mutex);
 	for (int i = 0; i < shared->nloaders; i++)
 	{
 		MmLoaderState state;

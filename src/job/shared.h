@@ -43,10 +43,9 @@ typedef struct MmSharedLoader
 
 typedef struct MmShared
 {
-	uint32		magic;			/* these four: written before the handle is */
+	uint32		magic;			/* these three: written before the handle is */
 	int			nloaders;		/* published, then constant; read freely */
 	int64		job_id;
-	MmCounters	base;			/* books when the segment was made */
 	/* MmJobState wanted: RUNNING, PAUSING or CANCELING.  Written by the
 	 * coordinator, read by loaders; atomic. */
 	pg_atomic_uint32 wanted;
@@ -57,6 +56,8 @@ typedef struct MmShared
 	 * coordinator, read by loaders; atomic. */
 	pg_atomic_uint32 max_docs_per_second;
 	slock_t		mutex;			/* for the fields that follow */
+	MmCounters	base;			/* books when the segment was made or reset;
+								 * written by the coordinator, read by all */
 	TimestampTz paced_until;	/* when the documents read so far were due at
 								 * that rate; written and read by loaders, set
 								 * back by the coordinator with the rate */
@@ -88,6 +89,8 @@ extern void mm_shared_read_loader(MmShared *shared, int slot,
 extern void mm_shared_publish_loader(MmShared *shared, int slot,
 									 const MmLoaderState *state);
 extern void mm_shared_clear_loader(MmShared *shared, int slot);
+/* All counters back to these, while no loader is there. */
+extern void mm_shared_reset(MmShared *shared, const MmCounters *base);
 extern int	mm_shared_totals(MmShared *shared, MmCounters *sum);
 extern void mm_shared_set_rate(MmShared *shared, int max_docs_per_second);
 extern TimestampTz mm_shared_pace(MmShared *shared, uint32 rate, int64 docs);

@@ -51,13 +51,20 @@ mm_step_target_name(const MmJobTable *table)
  * ---------------------------------------------------------------------
  */
 
-int64
-mm_step_chunk_bytes(const MmCollection *collection, int workers, int64 limit)
+MmSplitRequest
+mm_step_split_request(const MmCollection *collection, MmSplitMethod method,
+					  int workers, int64 limit, bool fresh)
 {
 	int64		size = collection->bytes /
 		((int64) CHUNKS_PER_WORKER * workers);
 
-	return Min(Max(size, SMALLEST_CHUNK), limit);
+	/* When record ids are lost, the table must be emptied. */
+	return (MmSplitRequest) {
+		.method = method,
+		.chunk_bytes = Min(Max(size, SMALLEST_CHUNK), limit),
+		.not_record = fresh ? NULL :
+		"rows that were there before stay in the table",
+	};
 }
 
 /*
@@ -71,6 +78,7 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 	MmSourceConfig *config;
 	MmSource   *source;
 	MmCollection *collection;
+	MmSplitRequest request;
 	MmSplit    *split;
 
 	mm_worker_tx_begin();
@@ -82,13 +90,53 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 	source = mm_source_mongo.open(config, error);
 	if (source == NULL ||
 		!source->ops->describe(source, table->database, table->collection,
-							   &collection, error) ||
-		!source->ops->split(source, collection, table->filter,
-							job->options.split, mm_step_chunk_bytes(collection, job->workers,
-												job->options.chunk_bytes),
+							   &collection, error))
+		return NULL;
+	request = mm_step_split_request(collection, job->options.split,
+									job->workers, job->options.chunk_bytes,
+									table->fresh);
+	if (request.method == MM_SPLIT_AUTO && table->restarts +
+		(table->split_lost != NULL) >= MM_MAX_RESTARTS)
+		request.not_record = "with record ids the copy had to begin again";
+	if (!source->ops->split(source, collection, table->filter, &request,
 							&split, error))
 		return NULL;
 	return split;
+}
+
+/*
+ * Throws away what was read, with the rows; within a transaction.  Returns
+ * the number of attempts that were made at the chunks.
+ */
+static int
+begin_again(const MmJob *job, MmJobTable *table)
+{
+	mm_sql_run(psprintf("TRUNCATE %s", mm_step_target_name(table)));
+	mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_PLANNING),
+				 psprintf("the copy of %s.%s begins again from empty",
+						  table->database, table->collection),
+				 table->split_lost);
+	return mm_job_begin_again(job->job_id, table->table_no);
+}
+
+static void
+store_split(const MmJob *job, MmJobTable *table, const MmSplit *split,
+			MmRetry *retry)
+{
+	int			attempts = 0;
+
+	mm_worker_tx_begin();
+	if (table->split_lost != NULL)
+	{
+		attempts = begin_again(job, table);
+		table->restarts++;
+	}
+	mm_job_set_split(job->job_id, table->table_no, split, attempts);
+	mm_retry_progress(retry, job, MM_PHASE_PLANNING);
+	mm_debug_point("plan");
+	mm_worker_tx_commit();
+	table->split = split->method;
+	table->split_lost = NULL;
 }
 
 bool
@@ -100,7 +148,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 	MmRetry		retry = {0};
 	MmSplit    *split = NULL;
 
-	if (table->split != MM_SPLIT_AUTO)
+	if (table->split != MM_SPLIT_AUTO && table->split_lost == NULL)
 		return true;
 	while (split == NULL)
 	{
@@ -119,12 +167,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 							mm_worker_failure(&error), stop)))
 			mm_source_raise(&error);
 	}
-	mm_worker_tx_begin();
-	mm_job_set_split(job->job_id, table->table_no, split);
-	mm_retry_progress(&retry, job, MM_PHASE_PLANNING);
-	mm_debug_point("plan");
-	mm_worker_tx_commit();
-	table->split = split->method;
+	store_split(job, table, split, &retry);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return true;
@@ -215,19 +258,29 @@ mm_step_analyze(const MmJob *job, const MmJobTable *table)
  * ---------------------------------------------------------------------
  */
 
-/* Rows in the table against the books; only when no others can be there. */
+/*
+ * Rows in the table against the books: no fewer than were stored, and no
+ * others when none were there before.
+ */
 static void
-verify_target(const MmJobTable *table, const MmCounters *books)
+verify_target(const MmJob *job, const MmJobTable *table,
+			  const MmCounters *books)
 {
 	int64		rows;
 
-	if (!table->fresh ||
-		pg_class_aclcheck(table->relid, GetUserId(),
+	if (pg_class_aclcheck(table->relid, GetUserId(),
 						  ACL_SELECT) != ACLCHECK_OK)
+	{
+		mm_job_event(job->job_id, "warning",
+					 mm_phase_name(MM_PHASE_VERIFYING),
+					 "the rows of the target were not counted",
+					 "The owner of the job has no SELECT privilege on it.");
 		return;
+	}
 	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
 									   mm_step_target_name(table)));
-	if (rows != books->rows_inserted)
+	if (table->fresh ? rows != books->rows_inserted :
+		rows < books->rows_inserted)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s.%s\" holds %lld rows, the migration stored %lld",
@@ -284,7 +337,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 									ALLOCSET_DEFAULT_SIZES);
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
-	verify_target(table, books);
+	verify_target(job, table, books);
 	verify_source(job, table, books);
 	mm_debug_point("verify");
 	mm_worker_tx_commit();
@@ -296,6 +349,23 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
  * Cancel
  * ---------------------------------------------------------------------
  */
+
+/* The rows of a later job are not this one's to drop. */
+static void
+check_alone(const MmJob *job, const MmJobTable *table)
+{
+	int64		later = mm_job_after(table->relid, job->job_id);
+
+	if (later != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("cannot drop table \"%s.%s\" for migration job %lld",
+						table->target_schema, table->target_table,
+						(long long) job->job_id),
+				 errdetail("Migration job %lld loaded it, too.",
+						   (long long) later),
+				 errhint("Cancel without drop_target, and DROP TABLE it if nobody needs the rows.")));
+}
 
 /*
  * Runs as the job's owner, also when another role with the right to cancel
@@ -315,6 +385,7 @@ mm_step_drop_target(const MmJob *job)
 
 		if (!table->created || get_rel_name(table->relid) == NULL)
 			continue;
+		check_alone(job, table);
 		SetUserIdAndSecContext(job->owner, save_sec_context |
 							   SECURITY_RESTRICTED_OPERATION);
 		mm_sql_run(psprintf("DROP TABLE %s", mm_step_target_name(table)));

@@ -15,12 +15,18 @@
 
 /* The name that the table has now, qualified and quoted; raises 42P01. */
 extern char *mm_step_target_name(const MmJobTable *table);
-/* Bytes that a chunk should have; limit: the option chunk_size. */
-extern int64 mm_step_chunk_bytes(const MmCollection *collection, int workers,
-								 int64 limit);
+/*
+ * How to cut a collection; limit: the option chunk_size, fresh: no rows but
+ * ours are in the target.
+ */
+extern MmSplitRequest mm_step_split_request(const MmCollection *collection,
+											MmSplitMethod method, int workers,
+											int64 limit, bool fresh);
 /*
  * Asks the source how to cut the collection and stores the chunks; does
- * nothing when that was done before.  Returns false when stop() says so.
+ * nothing when that was done before.  If the split was lost, the table is
+ * emptied, and what was read is forgotten, in the same transaction.  Returns
+ * false when stop() says so.
  */
 extern bool mm_step_plan(const MmJob *job, MmJobTable *table,
 						 bool (*stop) (void));

@@ -3,9 +3,10 @@
  * widen.c
  *	  Columns for fields that the contract does not know (extra: add_column).
  *
- * A loader that meets such a field gives up its checkpoint, which releases
- * its lock on the table, comes here, and starts again at the committed
- * position with the new contract.  The row of the table in job_table is
+ * A loader that meets such a field reads on to the end of its checkpoint, to
+ * collect others, and gives the checkpoint up, which releases its lock on the
+ * table; then it comes here, and starts again at the committed position with
+ * the new contract.  The row of the table in job_table is
  * locked meanwhile, so that of several loaders with the same field one adds
  * the column and the others find it there.  NO KEY UPDATE: dead letters of
  * loaders that are still at work refer to that row.
@@ -38,34 +39,12 @@ copy_text(const char *text)
 	return text ? pstrdup(text) : NULL;
 }
 
-List *
-mm_widen_copy_fields(const List *fields)
+static bool
+has_path(const List *fields, const char *path)
 {
-	List	   *copies = NIL;
 	ListCell   *lc;
 
 	foreach(lc, fields)
-	{
-		const MmField *field = lfirst(lc);
-		MmField    *copy = palloc(sizeof(MmField));
-
-		*copy = *field;
-		copy->path = copy_text(field->path);
-		copy->parts = mm_names_split(copy->path);
-		copy->column = copy_text(field->column);
-		copy->type = copy_text(field->type);
-		copy->bson_types = copy_text(field->bson_types);
-		copies = lappend(copies, copy);
-	}
-	return copies;
-}
-
-static bool
-has_path(const MmContract *contract, const char *path)
-{
-	ListCell   *lc;
-
-	foreach(lc, contract->fields)
 	{
 		const MmField *field = lfirst(lc);
 
@@ -73,6 +52,30 @@ has_path(const MmContract *contract, const char *path)
 			return true;
 	}
 	return false;
+}
+
+List *
+mm_widen_add_fields(List *list, const List *fields)
+{
+	ListCell   *lc;
+
+	foreach(lc, fields)
+	{
+		const MmField *field = lfirst(lc);
+		MmField    *copy;
+
+		if (has_path(list, field->path))
+			continue;
+		copy = palloc(sizeof(MmField));
+		*copy = *field;
+		copy->path = copy_text(field->path);
+		copy->parts = mm_names_split(copy->path);
+		copy->column = copy_text(field->column);
+		copy->type = copy_text(field->type);
+		copy->bson_types = copy_text(field->bson_types);
+		list = lappend(list, copy);
+	}
+	return list;
 }
 
 /* Attribute numbers in use, those of dropped columns included. */
@@ -129,7 +132,7 @@ widen(const MmJob *job, const MmJobTable *table, MmContract *contract,
 		MmField    *field = lfirst(lc);
 
 		if (contract->extra != MM_EXTRA_ADD_COLUMN ||
-			has_path(contract, field->path))
+			has_path(contract->fields, field->path))
 			continue;
 		changed = true;
 		if (count_attributes(table->relid) >=
@@ -156,7 +159,7 @@ mm_widen_table(const MmJob *job, const MmJobTable *table, const List *fields)
 
 	mm_worker_tx_begin();
 	contract = mm_job_lock_contract(job->job_id, table->table_no);
-	if (widen(job, table, contract, mm_widen_copy_fields(fields)))
+	if (widen(job, table, contract, mm_widen_add_fields(NIL, fields)))
 		mm_job_set_contract(job->job_id, table->table_no, contract);
 	mm_worker_tx_commit();
 }

@@ -10,8 +10,11 @@
 
 #include "job/job.h"
 
-/* Deep copies of MmField, in the current context. */
-extern List *mm_widen_copy_fields(const List *fields);
+/*
+ * The list with deep copies of the fields behind it whose paths are not in it
+ * yet, in the current context.
+ */
+extern List *mm_widen_add_fields(List *list, const List *fields);
 /*
  * Adds columns for these fields to the table and its contract, unless another
  * loader has done so; in a transaction of its own.

@@ -12,8 +12,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
-#include "executor/spi.h"
+#include "catalog/pg_authid.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -21,9 +22,11 @@
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -66,11 +69,12 @@ register_worker(const char *type, const char *name, const char *function,
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
-void
-mm_worker_register_coordinator(int64 job_id, Oid owner)
+bool
+mm_worker_start_coordinator(int64 job_id, Oid owner)
 {
 	MmWorkerArgs args = {
 		.database = MyDatabaseId,
+		.extension = mm_catalog_extension(),
 		.owner = owner,
 		.job_id = job_id,
 		.start_xid = GetTopTransactionId(),
@@ -80,16 +84,9 @@ mm_worker_register_coordinator(int64 job_id, Oid owner)
 
 	snprintf(name, sizeof(name), "mongo_migrate job %lld coordinator",
 			 (long long) job_id);
-	if (!register_worker("mongo_migrate coordinator", name,
-						 "mm_coordinator_main", COORDINATOR_RESTART_SECONDS,
-						 0, &args, &handle))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not start a background worker"),
-				 errdetail("All %d slots of max_worker_processes are in use.",
-						   max_worker_processes),
-				 errhint("Raise max_worker_processes, or wait for another "
-						 "job: SELECT * FROM migrate_jobs.")));
+	return register_worker("mongo_migrate coordinator", name,
+						   "mm_run_coordinator",
+						   COORDINATOR_RESTART_SECONDS, 0, &args, &handle);
 }
 
 BackgroundWorkerHandle *
@@ -100,7 +97,7 @@ mm_worker_start_loader(const MmWorkerArgs *args)
 
 	snprintf(name, sizeof(name), "mongo_migrate job %lld loader %d",
 			 (long long) args->job_id, args->slot + 1);
-	if (!register_worker("mongo_migrate loader", name, "mm_loader_main",
+	if (!register_worker("mongo_migrate loader", name, "mm_run_loader",
 						 BGW_NEVER_RESTART, MyProcPid, args, &handle))
 		return NULL;
 	return handle;
@@ -172,8 +169,8 @@ mm_worker_save_forms(void)
  * must not depend on them, and a load must not be ended by a timeout meant
  * for people.  lock_timeout stays 0, as a load waits for a lock like COPY.
  */
-static void
-fix_session(void)
+void
+mm_worker_fix_session(void)
 {
 	fix_forms(set_option);
 	set_option("client_min_messages", "error");
@@ -186,6 +183,51 @@ fix_session(void)
 	set_option("row_security", "on");
 }
 
+/*
+ * The postmaster starts a coordinator again that could not connect, which is
+ * of no use when the database or the role is gone: such an end is to look
+ * like a regular one, whose exit code is 0.  Connecting fails with FATAL, so
+ * that a hook and an exit callback are the only way to know why.
+ */
+static bool connecting = false;
+static int	connect_sqlstate = 0;
+static emit_log_hook_type next_log_hook = NULL;
+
+static void
+note_fatal(ErrorData *edata)
+{
+	if (connecting && edata->elevel == FATAL)
+		connect_sqlstate = edata->sqlerrcode;
+	if (next_log_hook)
+		next_log_hook(edata);
+}
+
+static void
+end_for_good(int code, Datum arg)
+{
+	bool		hopeless = connect_sqlstate == ERRCODE_UNDEFINED_DATABASE ||
+		connect_sqlstate == ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION ||
+		connect_sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE ||
+		connect_sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+
+	/* The callbacks that are left run in there. */
+	if (connecting && code != 0 && hopeless)
+		proc_exit(0);
+}
+
+static void
+connect_as(Oid database, Oid role)
+{
+	next_log_hook = emit_log_hook;
+	emit_log_hook = note_fatal;
+	on_proc_exit(end_for_good, (Datum) 0);
+	connecting = true;
+	BackgroundWorkerInitializeConnectionByOid(database, role,
+											  BGWORKER_FLAGS_COMPAT);
+	connecting = false;
+	emit_log_hook = next_log_hook;
+}
+
 MmWorkerArgs
 mm_worker_begin(void)
 {
@@ -195,9 +237,11 @@ mm_worker_begin(void)
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(args.database, args.owner,
-											  BGWORKER_FLAGS_COMPAT);
-	fix_session();
+	if (IsBinaryUpgrade)
+		proc_exit(0);
+	connect_as(args.database, args.owner);
+	mm_catalog_expect(args.extension);
+	mm_worker_fix_session();
 	set_option("application_name", MyBgworkerEntry->bgw_name);
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	return args;
@@ -210,6 +254,16 @@ mm_worker_apply_options(const MmJob *job)
 	mm_connect_timeout_ms = job->options.connect_timeout_ms;
 	mm_socket_timeout_ms = job->options.socket_timeout_ms;
 	log_min_messages = job->options.log_min_messages;
+}
+
+/* Reads the configuration again if somebody asked for it. */
+void
+mm_worker_reload(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
 }
 
 /* A transaction with an active snapshot, which queries and detoasting need. */
@@ -249,19 +303,57 @@ mm_worker_source_config(const MmJob *job)
 	return mm_source_resolve(secret ? secret : job->source, job->owner);
 }
 
-/*
- * Only SQL's advisory lock functions use field 4 = 1 and 2, so that no user
- * can take this lock.
- */
+static void
+set_job_tag(LOCKTAG *tag, int64 job_id)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, mm_catalog_extension(),
+						 (uint32) job_id, MM_LOCK_JOB);
+}
+
+static bool job_is_locked = false;
+
 bool
 mm_worker_lock_job(int64 job_id)
 {
 	LOCKTAG		tag;
 
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, MM_LOCK_CLASS, (uint32) job_id,
-						 MM_LOCK_KIND);
-	return LockAcquire(&tag, ExclusiveLock, true, true) !=
+	set_job_tag(&tag, job_id);
+	job_is_locked = LockAcquire(&tag, ExclusiveLock, true, true) !=
 		LOCKACQUIRE_NOT_AVAIL;
+	return job_is_locked;
+}
+
+void
+mm_worker_unlock_job(int64 job_id)
+{
+	LOCKTAG		tag;
+
+	if (!job_is_locked)
+		return;
+	set_job_tag(&tag, job_id);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+	job_is_locked = false;
+}
+
+char *
+mm_worker_owner_trouble(Oid owner)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
+	bool		can_login;
+
+	if (!HeapTupleIsValid(tuple))
+		return psprintf("Its owner, the role with OID %u, does not exist any more.",
+						owner);
+	can_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+	ReleaseSysCache(tuple);
+	if (MM_WORKER_NEEDS_LOGIN && !can_login)
+		return psprintf("Its owner, role \"%s\", may not log in, and background workers could not run as it.",
+						GetUserNameFromId(owner, false));
+	if (database_aclcheck_compat(MyDatabaseId, owner,
+								 ACL_CONNECT) != ACLCHECK_OK)
+		return psprintf("Its owner, role \"%s\", may not connect to this database.",
+						GetUserNameFromId(owner, false));
+	return NULL;
 }
 
 /* ---------------------------------------------------------------------
@@ -283,6 +375,21 @@ must_not_be_absorbed(int sqlstate)
 		sqlstate == ERRCODE_CRASH_SHUTDOWN;
 }
 
+/* When the extension is dropped under a worker, that is no failure. */
+static void
+leave_without_extension(void)
+{
+	MemoryContext old = CurrentMemoryContext;
+	bool		exists;
+
+	mm_worker_tx_begin();
+	exists = mm_catalog_exists();
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(old);
+	if (!exists)
+		proc_exit(0);
+}
+
 MmFailure *
 mm_worker_catch(MemoryContext context)
 {
@@ -302,6 +409,8 @@ mm_worker_catch(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	RESUME_INTERRUPTS();
 
+	if (edata->sqlerrcode == ERRCODE_UNDEFINED_OBJECT)
+		leave_without_extension();
 	ThrowErrorData(edata);		/* a WARNING now: to the log */
 	failure = palloc0(sizeof(MmFailure));
 	failure->sqlstate = pstrdup(unpack_sql_state(edata->sqlerrcode));

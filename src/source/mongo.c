@@ -4,9 +4,8 @@
  *	  The MongoDB source: the client, and how commands are run on it.
  *
  * A source is one single-threaded client of the driver with our own stream
- * (mongo_connect.c,
- * mongo_stream.c).  One explicit session is used for all commands, since a
- * cursor can only be continued in the session that opened it.
+ * (mongo_connect.c, mongo_stream.c).  One explicit session is used for all
+ * commands, since a cursor can only be continued in the session that opened it.
  *
  * Every call of the driver stands between mm_mongo_begin() and
  * mm_mongo_finish().  The latter serves interrupts, which may raise; so what
@@ -126,6 +125,25 @@ mm_mongo_bson_alloc(void)
 
 	bson_init(bson);
 	return bson;
+}
+
+bytea *
+mm_mongo_bytea(const bson_t *bson)
+{
+	bytea	   *copy = palloc(VARHDRSZ + bson->len);
+
+	SET_VARSIZE(copy, VARHDRSZ + bson->len);
+	memcpy(VARDATA(copy), bson_get_data(bson), bson->len);
+	return copy;
+}
+
+const bson_t *
+mm_mongo_view(const bytea *document, bson_t *view)
+{
+	if (!bson_init_static(view, (const uint8 *) VARDATA_ANY(document),
+						  VARSIZE_ANY_EXHDR(document)))
+		elog(ERROR, "invalid bound, position or pin of a split");
+	return view;
 }
 
 static void
@@ -281,6 +299,7 @@ mm_mongo_run(MmMongoSource *source, const char *database,
 	bson_t	   *options = mm_mongo_bson();
 	bson_error_t failure = {0};
 	const mongoc_read_prefs_t *preference =
+		server_id != 0 && server_id == source->pinned ? source->any_role :
 		mongoc_client_get_read_prefs(source->client);
 	bool		ok = true;
 
@@ -374,6 +393,8 @@ release_source(MmMongoSource *source)
 	source->client = NULL;
 	mongoc_uri_destroy(source->uri);
 	source->uri = NULL;
+	mongoc_read_prefs_destroy(source->any_role);
+	source->any_role = NULL;
 	bson_destroy(source->reply);
 	bson_init(source->reply);
 }
@@ -411,7 +432,7 @@ make_source(const MmSourceConfig *config)
 	source->auth_mechanism = copy_string(config->auth_mechanism);
 	source->coarse_errors = config->coarse_errors;
 	source->wire.connect_timeout_ms = config->connect_timeout_ms;
-	source->wire.allow_link_local = config->allow_link_local;
+	source->wire.allowed_hosts = copy_string(config->allowed_hosts);
 	source->reply = mm_mongo_bson_alloc();
 	dlist_init(&source->cursors);
 	source->callback.func = release_callback;
@@ -518,6 +539,7 @@ make_client(MmMongoSource *source, const MmSourceConfig *config,
 		}
 		return mm_mongo_finish(source, false, &failure, NULL, error);
 	}
+	source->any_role = mongoc_read_prefs_new(MONGOC_READ_NEAREST);
 	mongoc_client_set_error_api(source->client,
 								MONGOC_ERROR_API_VERSION_2);
 	mongoc_client_set_stream_initiator(source->client, mm_mongo_connect_open,
@@ -571,9 +593,11 @@ const MmSourceOps mm_source_mongo = {
 	.ping = mm_mongo_ping,
 	.id_ends = mm_mongo_split_id_ends,
 	.split = mm_mongo_split,
+	.check_split = mm_mongo_split_check,
 	.open_chunk = mm_mongo_read_open_chunk,
 	.open_sample = mm_mongo_read_open_sample,
 	.next = mm_mongo_read_next,
+	.has_position = mm_mongo_read_has_position,
 	.get_position = mm_mongo_read_position,
 	.close_stream = mm_mongo_read_close,
 };

@@ -22,6 +22,7 @@
 
 #include <mongoc/mongoc.h>
 
+#include "compat.h"
 #include "lib/ilist.h"
 #include "source/source.h"
 
@@ -35,7 +36,7 @@ typedef enum MmWireFailure
 	MM_WIRE_CLOSED,				/* before the server said anything */
 	MM_WIRE_NO_TLS,				/* we speak TLS, the server does not */
 	MM_WIRE_TLS,
-	MM_WIRE_LINK_LOCAL,
+	MM_WIRE_FORBIDDEN,			/* by a rule of ours for plain roles */
 	MM_WIRE_OTHER
 } MmWireFailure;
 
@@ -55,7 +56,7 @@ typedef enum MmWireLeave
 typedef struct MmWire
 {
 	int			connect_timeout_ms;
-	bool		allow_link_local;
+	const char *allowed_hosts;	/* NULL: any host, for superusers */
 	bool		use_tls;
 	mongoc_ssl_opt_t tls;		/* points into the source's mongoc_uri_t */
 
@@ -86,6 +87,9 @@ typedef struct MmMongoSource
 	mongoc_client_t *client;
 	mongoc_client_session_t *session;	/* of all commands; NULL: none */
 	bson_t	   *reply;			/* of the last command; never NULL */
+	uint32		pinned;			/* server that is read from whatever its role
+								 * is; 0: none (mongo_member.c) */
+	mongoc_read_prefs_t *any_role;	/* to read from it */
 	dlist_head	cursors;		/* open MmMongoCursor */
 	bool		connected;		/* has worked once */
 	bool		broken;			/* the last call failed on the way */
@@ -108,6 +112,12 @@ extern const char *mm_mongo_utf8(const char *text);
 
 /* An empty document, freed with the current memory context. */
 extern bson_t *mm_mongo_bson(void);
+
+/* A copy, as it is stored. */
+extern bytea *mm_mongo_bytea(const bson_t *bson);
+
+/* Bounds, positions and pins as BSON, without a copy; raises if it is none. */
+extern const bson_t *mm_mongo_view(const bytea *document, bson_t *view);
 
 /* Storage for one, initialized, to be freed by the caller's own means. */
 extern bson_t *mm_mongo_bson_alloc(void);
@@ -166,6 +176,9 @@ extern const char *mm_mongo_log_last(void);
 extern void mm_mongo_error_set(MmMongoSource *source,
 							   const bson_error_t *failure, const char *ns,
 							   MmSourceError *error);
+/* The code in source->reply, 0: none. */
+#define MM_MONGO_KEY_NOT_FOUND	211	/* no record to resume behind */
+extern int	mm_mongo_error_code(const MmMongoSource *source);
 extern void mm_mongo_error_uri(const bson_error_t *failure,
 							   MmSourceError *error);
 extern void mm_mongo_error_fill(MmSourceError *error, int sqlstate,
@@ -196,14 +209,24 @@ typedef struct MmMongoCursor
 	uint32		average_bytes;	/* 0: leave the batch size to the server */
 	uint32		batch_documents;	/* taken from this batch */
 	uint32		batch_bytes;	/* size of this batch */
+	int64		batch_at;		/* when it came, in us */
+	int64		slow_limit;		/* documents in a second; 0: no limit */
+	int64		limit;			/* documents in the next reply; 0: no limit */
+	int64		token;			/* resume token of the last reply, a record
+								 * id; 0: it had none */
 } MmMongoCursor;
 
 /* Documents per reply for replies of about 1.5 MB. */
 extern int32 mm_mongo_cursor_batch_size(uint32 average_bytes);
 
+/* A server for the client's read preference; 0 with error set if none. */
+extern uint32 mm_mongo_select_server(MmMongoSource *source, const char *ns,
+									 MmSourceError *error);
+
 /*
- * Runs a command in "database" and opens its cursor.  For find and aggregate,
- * the read concern of the connection string is added.
+ * Runs a command in "database" and opens its cursor, on a server that suits
+ * the read preference, or on the pinned one when there is one.  For find and
+ * aggregate, the read concern of the connection string is added.
  */
 extern MmMongoCursor *mm_mongo_cursor_open(MmMongoSource *source,
 										   const char *database,
@@ -211,6 +234,19 @@ extern MmMongoCursor *mm_mongo_cursor_open(MmMongoSource *source,
 										   uint32 average_bytes,
 										   const char *ns,
 										   MmSourceError *error);
+/* Are documents of the last reply left? */
+static inline bool
+mm_mongo_cursor_has_documents(const MmMongoCursor *cursor)
+{
+	return cursor->at < cursor->end;
+}
+
+/*
+ * Gets replies until one has documents (MM_NEXT_DOCUMENT: they can be taken),
+ * when all of the one before are taken.
+ */
+extern MmNext mm_mongo_cursor_fetch(MmMongoCursor *cursor,
+									MmSourceError *error);
 extern MmNext mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc,
 								   uint32 *len, MmSourceError *error);
 extern void mm_mongo_cursor_close(MmMongoCursor *cursor);
@@ -219,10 +255,13 @@ extern void mm_mongo_cursor_close(MmMongoCursor *cursor);
 extern bool mm_mongo_describe(MmSource *source, const char *database,
 							  const char *collection, MmCollection **result,
 							  MmSourceError *error);
+/* Sets collection->uuid alone, NULL when there is no such collection now. */
+extern bool mm_mongo_describe_uuid(MmMongoSource *source,
+								   MmCollection *collection,
+								   MmSourceError *error);
 extern bool mm_mongo_describe_list(MmSource *source, const char *database,
 								   const char *pattern, List **result,
 								   MmSourceError *error);
-
 
 /* The entries of a database, or of one name, without numbers. */
 extern bool mm_mongo_describe_entries(MmMongoSource *source,
@@ -230,22 +269,105 @@ extern bool mm_mongo_describe_entries(MmMongoSource *source,
 									  List **result, MmSourceError *error);
 extern bool mm_mongo_describe_is_system(const MmCollection *collection);
 
+/* mongo_member.c: the server that a split by record ids is pinned to. */
+typedef struct MmMongoMember
+{
+	const char *refusal;		/* a clause: why not; NULL: it has record ids */
+	char		host[BSON_HOST_NAME_MAX + 8];
+	bytea	   *pin;
+} MmMongoMember;
+
+/* Picks one by the read preference, and makes it source->pinned. */
+extern bool mm_mongo_member_choose(MmMongoSource *source,
+								   const MmCollection *collection,
+								   MmMongoMember *member,
+								   MmSourceError *error);
+/* Makes the server of a pin source->pinned, without asking it anything. */
+extern bool mm_mongo_member_find(MmMongoSource *source, const bytea *pin,
+								 MmSourceError *error);
+/*
+ * Asks source->pinned whether it is still what it was, to be called behind
+ * the find whose documents are to be trusted.  False with split_lost if not.
+ */
+extern bool mm_mongo_member_check(MmMongoSource *source,
+								  const MmCollection *collection,
+								  const bytea *pin, MmSourceError *error);
+
 /* mongo_ping.c */
 extern List *mm_mongo_ping(MmSource *source, const char *database);
 
 /* mongo_split.c */
 extern bool mm_mongo_split(MmSource *source, const MmCollection *collection,
-						   const char *filter, MmSplitMethod method,
-						   int64 chunk_bytes, MmSplit **result,
-						   MmSourceError *error);
+						   const char *filter, const MmSplitRequest *request,
+						   MmSplit **result, MmSourceError *error);
+extern bool mm_mongo_split_check(MmSource *source,
+								 const MmCollection *collection,
+								 const char *filter,
+								 const MmSplitRequest *request,
+								 MmSourceError *error);
 extern bool mm_mongo_split_id_ends(MmSource *source,
 								   const MmCollection *collection,
 								   MmIdEnds *result, MmSourceError *error);
+
+/* A sample is enough for chunks that differ by a quarter or so in size. */
+#define MM_MONGO_SAMPLES_PER_CHUNK	16
+
+/* Above this share (1/n) of the documents, $sample reads all of them. */
+#define MM_MONGO_SAMPLE_SHARE		20
+
+/* mongo_split_record.c */
+
+/* Why source->pinned cannot be read by record ids; NULL: it can. */
+extern bool mm_mongo_split_record_try(MmMongoSource *source,
+									  const MmCollection *collection,
+									  const char **refusal,
+									  MmSourceError *error);
+/* List of bytea, at most nchunks - 1, in order. */
+extern bool mm_mongo_split_record_bounds(MmMongoSource *source,
+										 const MmCollection *collection,
+										 int nchunks, List **bounds,
+										 MmSourceError *error);
+
+/* Parts of mongo_split.c that it uses. */
+extern bson_t *mm_mongo_split_sample_query(const MmCollection *collection,
+										   int64 n);
+extern bson_t *mm_mongo_split_id_query(const MmCollection *collection,
+									   int direction, int limit);
+
+/* mongo_record.c: chunks of method "record" */
+typedef struct MmMongoRecords MmMongoRecords;
+
+/* {$recordId: record} */
+extern bytea *mm_mongo_record_make(int64 record);
+/* find in natural order behind a record id; 0: from the beginning. */
+extern bson_t *mm_mongo_record_query(const MmCollection *collection,
+									 int64 after, bool with_ids,
+									 int32 batch_size);
+/* The record id that with_ids puts at the end of a document; 0: none. */
+extern int64 mm_mongo_record_of(const uint8 *doc, uint32 len);
+
+extern MmMongoRecords *mm_mongo_record_open(MmMongoSource *source,
+											const MmCollection *collection,
+											const bytea *pin,
+											const MmBounds *bounds,
+											const bytea *position,
+											MmSourceError *error);
+extern MmNext mm_mongo_record_next(MmMongoRecords *records, const uint8 **doc,
+								   uint32 *len, MmSourceError *error);
+/*
+ * The cursor whose documents, as long as it has some, may be taken without
+ * asking mm_mongo_record_next(); or NULL.
+ */
+extern MmMongoCursor *mm_mongo_record_cursor(MmMongoRecords *records);
+extern bool mm_mongo_record_has_position(MmMongoRecords *records);
+extern bytea *mm_mongo_record_position(MmMongoRecords *records);
+extern void mm_mongo_record_close(MmMongoRecords *records);
 
 /* mongo_read.c */
 extern MmStream *mm_mongo_read_open_chunk(MmSource *source,
 										  const MmCollection *collection,
 										  const char *filter, MmSplitMethod method,
+										  const bytea *pin,
 										  const MmBounds *bounds,
 										  const bytea *position,
 										  MmSourceError *error);
@@ -255,6 +377,7 @@ extern MmStream *mm_mongo_read_open_sample(MmSource *source,
 										   int timeout_ms, MmSourceError *error);
 extern MmNext mm_mongo_read_next(MmStream *stream, const uint8 **doc,
 								 uint32 *len, MmSourceError *error);
+extern bool mm_mongo_read_has_position(MmStream *stream);
 extern bytea *mm_mongo_read_position(MmStream *stream);
 extern void mm_mongo_read_close(MmStream *stream);
 

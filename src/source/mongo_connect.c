@@ -23,6 +23,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "source/hosts.h"
 #include "source/mongo.h"
 #include "source/mongo_wire.h"
 #include "storage/fd.h"
@@ -141,16 +142,61 @@ is_link_local(const struct sockaddr *address)
 }
 
 /*
+ * What roles that are no superusers may connect to: not the machine's own
+ * surroundings, and only what mongo_migrate.allowed_hosts lists.  Every
+ * server passes here: those of the string, those that SRV records name and
+ * those that a server tells us of.
+ */
+static bool
+is_forbidden_address(MmWire *wire, const struct sockaddr *address,
+					 MmHostAnswer by_name, const char *host)
+{
+	char		text[MM_WIRE_SENTENCE];
+
+	if (wire->allowed_hosts == NULL)
+		return false;
+	if (is_link_local(address))
+		snprintf(text, sizeof(text), "%s is a link-local address.", host);
+	else if (by_name == MM_HOST_BY_ADDRESS &&
+			 !mm_hosts_match_address(wire->allowed_hosts, address))
+		snprintf(text, sizeof(text),
+				 "The address of %s is not in mongo_migrate.allowed_hosts.",
+				 host);
+	else
+		return false;
+	mm_mongo_wire_note(wire, MM_WIRE_FORBIDDEN, text);
+	return true;
+}
+
+static MmHostAnswer
+check_name(MmWire *wire, const mongoc_host_list_t *host)
+{
+	bool		is_socket = host->family == AF_UNIX;
+	MmHostAnswer answer = MM_HOST_ALLOWED;
+	char		text[MM_WIRE_SENTENCE];
+
+	if (wire->allowed_hosts == NULL)
+		return MM_HOST_ALLOWED;
+	if (wire->allowed_hosts[0] != '\0' || is_socket)
+		answer = mm_hosts_match(wire->allowed_hosts, host->host, host->port);
+	if (answer != MM_HOST_DENIED)
+		return answer;
+	snprintf(text, sizeof(text), "%s is not in mongo_migrate.allowed_hosts.",
+			 is_socket ? host->host : host->host_and_port);
+	mm_mongo_wire_note(wire, MM_WIRE_FORBIDDEN, text);
+	return MM_HOST_DENIED;
+}
+
+/*
  * Tries the addresses of a host in turn.  Each gets its share of the time
  * that is left, so that one black hole does not eat it all.
  */
 static int
 connect_addresses(MmWire *wire, const struct addrinfo *list,
-				  const char *host, int64 deadline)
+				  MmHostAnswer by_name, const char *host, int64 deadline)
 {
 	int			nleft = 0;
 	int			code = 0;
-	char		text[MM_WIRE_SENTENCE];
 
 	for (const struct addrinfo *a = list; a; a = a->ai_next)
 		nleft++;
@@ -159,23 +205,21 @@ connect_addresses(MmWire *wire, const struct addrinfo *list,
 		int64		now = bson_get_monotonic_time();
 		int			sock;
 
-		if (!wire->allow_link_local && is_link_local(a->ai_addr))
-		{
-			snprintf(text, sizeof(text), "%s is a link-local address.", host);
-			mm_mongo_wire_note(wire, MM_WIRE_LINK_LOCAL, text);
-			return -1;
-		}
+		if (is_forbidden_address(wire, a->ai_addr, by_name, host))
+			continue;
 		sock = connect_address(wire, a->ai_addr, a->ai_addrlen,
 							   now + (deadline - now) / nleft, &code);
 		if (sock >= 0 || code == ECANCELED)
 			return sock;
 	}
-	note_connect_errno(wire, host, code);
+	if (code != 0)
+		note_connect_errno(wire, host, code);
 	return -1;
 }
 
 static int
-connect_tcp(MmWire *wire, const mongoc_host_list_t *host, int64 *deadline)
+connect_tcp(MmWire *wire, const mongoc_host_list_t *host,
+			MmHostAnswer by_name, int64 *deadline)
 {
 	struct addrinfo hints = {
 		.ai_family = host->family,
@@ -198,7 +242,8 @@ connect_tcp(MmWire *wire, const mongoc_host_list_t *host, int64 *deadline)
 	}
 	/* The time that the resolver took is not the server's. */
 	*deadline = mm_mongo_wire_deadline(wire->connect_timeout_ms);
-	sock = connect_addresses(wire, list, host->host_and_port, *deadline);
+	sock = connect_addresses(wire, list, by_name, host->host_and_port,
+							 *deadline);
 	freeaddrinfo(list);
 	return sock;
 }
@@ -249,7 +294,7 @@ note_tls_failure(MmWire *wire, const char *host, bool answered, int code,
 /* Puts TLS on a connected stream, which is taken over.  NULL on failure. */
 static mongoc_stream_t *
 start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
-		  int64 deadline, bson_error_t *error)
+		  int64 deadline)
 {
 	MmWireStream *stream = (MmWireStream *) base;
 	MmWire	   *wire = stream->wire;
@@ -257,6 +302,7 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 	/* A copy: the driver writes into it for this one host. */
 	mongoc_ssl_opt_t options = wire->tls;
 	mongoc_stream_t *tls;
+	bson_error_t failure = {0};
 
 	mm_mongo_log_reset();
 	tls = mongoc_stream_tls_new_with_hostname(base, host->host, &options, 1);
@@ -269,13 +315,13 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 		return NULL;
 	}
 	if (!mongoc_stream_tls_handshake_block(tls, host->host,
-										   Max(left, 0) / 1000, error))
+										   Max(left, 0) / 1000, &failure))
 	{
 		if (wire->leave == MM_WIRE_STAY)
 			note_tls_failure(wire, host->host_and_port, stream->answered,
 							 bson_get_monotonic_time() >= deadline ?
 							 ETIMEDOUT : stream->last_errno,
-							 error->message);
+							 failure.message);
 		mongoc_stream_destroy(tls);
 		return NULL;
 	}
@@ -284,7 +330,13 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 
 /*
  * The stream initiator: connects to one server.  "data" is the MmWire of the
- * source.  NULL with error set when it fails.
+ * source.
+ *
+ * Never NULL.  When a server tells of others, the driver connects to them
+ * with its lock on the topology held, and takes it once more to note that
+ * this failed (mongoc_topology_reconcile() of 1.23): the process would hang,
+ * deaf to signals, for each member of a replica set that is down.  So what
+ * could not be connected is a stream that fails when it is used.
  */
 mongoc_stream_t *
 mm_mongo_connect_open(const mongoc_uri_t *uri, const mongoc_host_list_t *host,
@@ -293,27 +345,27 @@ mm_mongo_connect_open(const mongoc_uri_t *uri, const mongoc_host_list_t *host,
 	MmWire	   *wire = data;
 	int64		deadline = mm_mongo_wire_deadline(wire->connect_timeout_ms);
 	mongoc_stream_t *stream = NULL;
-	int			sock;
+	MmHostAnswer by_name = check_name(wire, host);
+	int			sock = -1;
 
 	/* The driver leaves it as it was, and reads it in any case. */
 	memset(error, 0, sizeof(*error));
 
-	if (host->family == AF_UNIX)
+	if (by_name == MM_HOST_DENIED)
+		;
+	else if (host->family == AF_UNIX)
 		sock = connect_unix(wire, host, deadline);
 	else
-		sock = connect_tcp(wire, host, &deadline);
+		sock = connect_tcp(wire, host, by_name, &deadline);
 	if (sock >= 0)
 	{
 		stream = mm_mongo_stream_new(wire, sock, host->host_and_port);
 		if (wire->use_tls)
-			stream = start_tls(stream, host, deadline, error);
+			stream = start_tls(stream, host, deadline);
 		if (stream != NULL)
 			stream = mm_mongo_guard_new(wire, stream, host->host_and_port);
 	}
 	if (stream == NULL)
-		bson_set_error(error, MONGOC_ERROR_STREAM,
-					   MONGOC_ERROR_STREAM_CONNECT, "%s",
-					   wire->leave == MM_WIRE_STAY ? wire->failure_text :
-					   "interrupted");
+		stream = mm_mongo_stream_new(wire, -1, host->host_and_port);
 	return stream;
 }

@@ -16,6 +16,10 @@
  *
  * A batch replaces the one before only if it has documents.
  *
+ * Replies are of about 1.5 MB, but no larger than what the caller used up in
+ * a second: a loader that is throttled, or slow, should neither sit on one
+ * reply for minutes nor let the server's cursor die of old age.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -31,6 +35,9 @@
 #define TARGET_REPLY_BYTES	(1536 * 1024)
 
 #define MAX_BATCH_SIZE		100000
+
+/* How long the documents of a reply should last, in us. */
+#define TARGET_REPLY_TIME	1000000
 
 int32
 mm_mongo_cursor_batch_size(uint32 average_bytes)
@@ -52,6 +59,18 @@ set_malformed_error(MmMongoCursor *cursor, MmSourceError *error)
 	return false;
 }
 
+/* The record id in {$recordId: id}; 0 when it is null, as in no reply yet. */
+static int64
+read_token(const bson_iter_t *token)
+{
+	bson_iter_t iter;
+
+	if (bson_iter_recurse(token, &iter) &&
+		bson_iter_find(&iter, "$recordId") && BSON_ITER_HOLDS_INT64(&iter))
+		return bson_iter_int64(&iter);
+	return 0;
+}
+
 /* Finds id, name and batch in source->reply; takes it if it has documents. */
 static bool
 take_reply(MmMongoCursor *cursor, MmSourceError *error)
@@ -66,12 +85,15 @@ take_reply(MmMongoCursor *cursor, MmSourceError *error)
 	if (!bson_iter_init_find(&iter, source->reply, "cursor") ||
 		!BSON_ITER_HOLDS_DOCUMENT(&iter) || !bson_iter_recurse(&iter, &field))
 		return set_malformed_error(cursor, error);
+	cursor->token = 0;
 	while (bson_iter_next(&field))
 	{
 		const char *key = bson_iter_key(&field);
 
 		if (strcmp(key, "id") == 0)
 			cursor->id = bson_iter_as_int64(&field);
+		else if (strcmp(key, "postBatchResumeToken") == 0)
+			cursor->token = read_token(&field);
 		else if (strcmp(key, "ns") == 0 && cursor->collection == NULL &&
 				 BSON_ITER_HOLDS_UTF8(&field))
 		{
@@ -100,6 +122,7 @@ take_reply(MmMongoCursor *cursor, MmSourceError *error)
 	cursor->end = batch + len - 1;
 	cursor->batch_bytes = len;
 	cursor->batch_documents = 0;
+	cursor->batch_at = bson_get_monotonic_time();
 	return true;
 }
 
@@ -107,9 +130,32 @@ take_reply(MmMongoCursor *cursor, MmSourceError *error)
 static void
 learn_size(MmMongoCursor *cursor)
 {
-	if (cursor->average_bytes != 0 && cursor->batch_documents != 0)
-		cursor->average_bytes = Max(1, cursor->batch_bytes /
-									cursor->batch_documents);
+	int64		time = bson_get_monotonic_time() - cursor->batch_at;
+
+	if (cursor->average_bytes == 0 || cursor->batch_documents == 0)
+		return;
+	cursor->average_bytes = Max(1, cursor->batch_bytes /
+								cursor->batch_documents);
+	if (time > TARGET_REPLY_TIME)
+		cursor->slow_limit = Max(1, cursor->batch_documents *
+								 TARGET_REPLY_TIME / time);
+	else if (cursor->slow_limit < MAX_BATCH_SIZE)
+		cursor->slow_limit *= 2;	/* 0 stays */
+	else
+		cursor->slow_limit = 0;
+}
+
+/* Documents that the next reply should have at most. */
+static int32
+next_batch_size(const MmMongoCursor *cursor)
+{
+	int64		size = mm_mongo_cursor_batch_size(cursor->average_bytes);
+
+	if (cursor->slow_limit > 0)
+		size = Min(size, cursor->slow_limit);
+	if (cursor->limit > 0)
+		size = Min(size, cursor->limit);
+	return (int32) size;
 }
 
 static bool
@@ -120,8 +166,7 @@ send_get_more(MmMongoCursor *cursor, MmSourceError *error)
 	BSON_APPEND_INT64(command, "getMore", cursor->id);
 	BSON_APPEND_UTF8(command, "collection", cursor->collection);
 	if (cursor->average_bytes != 0)
-		BSON_APPEND_INT32(command, "batchSize",
-						  mm_mongo_cursor_batch_size(cursor->average_bytes));
+		BSON_APPEND_INT32(command, "batchSize", next_batch_size(cursor));
 	if (!mm_mongo_run(cursor->source, cursor->database, command,
 					  cursor->server_id, cursor->ns, error))
 		return false;
@@ -142,9 +187,9 @@ get_more(MmMongoCursor *cursor, MmSourceError *error)
 	return ok;
 }
 
-/* A server for the client's read preference; 0 with error set if none. */
-static uint32
-select_server(MmMongoSource *source, const char *ns, MmSourceError *error)
+uint32
+mm_mongo_select_server(MmMongoSource *source, const char *ns,
+					   MmSourceError *error)
 {
 	const mongoc_read_prefs_t *preference =
 		mongoc_client_get_read_prefs(source->client);
@@ -286,7 +331,9 @@ mm_mongo_cursor_open(MmMongoSource *source, const char *database,
 	MmMongoCursor *cursor = make_cursor(source, database, average_bytes, ns);
 
 	command = add_read_concern(source, command);
-	cursor->server_id = select_server(source, ns, error);
+	cursor->server_id = source->pinned;
+	if (cursor->server_id == 0)
+		cursor->server_id = mm_mongo_select_server(source, ns, error);
 	if (cursor->server_id != 0 &&
 		mm_mongo_run(source, database, command, cursor->server_id, ns,
 					 error) &&
@@ -329,10 +376,9 @@ walk_batch(MmMongoCursor *cursor, const uint8 **doc, uint32 *len,
 }
 
 MmNext
-mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc, uint32 *len,
-					 MmSourceError *error)
+mm_mongo_cursor_fetch(MmMongoCursor *cursor, MmSourceError *error)
 {
-	while (cursor->at >= cursor->end)
+	while (!mm_mongo_cursor_has_documents(cursor))
 	{
 		/* Not an end: there is nothing left to read from. */
 		if (cursor->source == NULL)
@@ -341,6 +387,20 @@ mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc, uint32 *len,
 			return MM_NEXT_END;
 		if (!get_more(cursor, error))
 			return MM_NEXT_ERROR;
+	}
+	return MM_NEXT_DOCUMENT;
+}
+
+MmNext
+mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc, uint32 *len,
+					 MmSourceError *error)
+{
+	if (!mm_mongo_cursor_has_documents(cursor))
+	{
+		MmNext		next = mm_mongo_cursor_fetch(cursor, error);
+
+		if (next != MM_NEXT_DOCUMENT)
+			return next;
 	}
 	return walk_batch(cursor, doc, len, error);
 }

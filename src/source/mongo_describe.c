@@ -84,6 +84,26 @@ read_options(MmCollection *collection, const bson_iter_t *options)
 	}
 }
 
+/* The UUID in what listCollections tells beside the options, or NULL. */
+static bytea *
+read_uuid(const bson_iter_t *info)
+{
+	bson_iter_t iter;
+	bson_subtype_t subtype;
+	const uint8 *data;
+	uint32		len;
+	bytea	   *uuid;
+
+	if (!BSON_ITER_HOLDS_DOCUMENT(info) || !bson_iter_recurse(info, &iter) ||
+		!bson_iter_find(&iter, "uuid") || !BSON_ITER_HOLDS_BINARY(&iter))
+		return NULL;
+	bson_iter_binary(&iter, &subtype, &len, &data);
+	uuid = palloc(VARHDRSZ + len);
+	SET_VARSIZE(uuid, VARHDRSZ + len);
+	memcpy(VARDATA(uuid), data, len);
+	return uuid;
+}
+
 static MmCollectionKind
 parse_kind(const char *type)
 {
@@ -116,6 +136,8 @@ read_entry(const char *database, const uint8 *doc, uint32 len)
 			collection->kind = parse_kind(bson_iter_utf8(&iter, NULL));
 		else if (strcmp(key, "options") == 0)
 			read_options(collection, &iter);
+		else if (strcmp(key, "info") == 0)
+			collection->uuid = read_uuid(&iter);
 		else if (strcmp(key, "idIndex") == 0)
 			collection->has_id_index = true;
 	}
@@ -178,6 +200,20 @@ mm_mongo_describe_entries(MmMongoSource *source, const char *database,
 		*result = lappend(*result, read_entry(database, doc, len));
 	mm_mongo_cursor_close(cursor);
 	return next == MM_NEXT_END;
+}
+
+bool
+mm_mongo_describe_uuid(MmMongoSource *source, MmCollection *collection,
+					   MmSourceError *error)
+{
+	List	   *entries;
+
+	if (!mm_mongo_describe_entries(source, collection->database,
+								   collection->name, &entries, error))
+		return false;
+	collection->uuid = entries == NIL ? NULL :
+		((MmCollection *) linitial(entries))->uuid;
+	return true;
 }
 
 /* The database whose name is nearest to a wrong one, or NULL. */

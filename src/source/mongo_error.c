@@ -27,6 +27,7 @@
 
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "source/hosts.h"
 #include "source/mongo.h"
 
 /* RELIABILITY, section 3: codes worth another try. */
@@ -348,6 +349,14 @@ connect_hint(MmMongoSource *source)
 	}
 }
 
+static const char *
+forbidden_hint(const MmWire *wire)
+{
+	return strstr(wire->failure_text, "link-local") ?
+		"Connections to link-local addresses are for superusers only." :
+		MM_HOSTS_HINT;
+}
+
 /* Messages 6 to 9. */
 static void
 set_connect_error(MmMongoSource *source, const bson_error_t *failure,
@@ -358,13 +367,12 @@ set_connect_error(MmMongoSource *source, const bson_error_t *failure,
 		clean_text(source, wire->failure_text) :
 		describe_failure(source, failure);
 
-	if (wire->failure == MM_WIRE_LINK_LOCAL)
+	if (wire->failure == MM_WIRE_FORBIDDEN)
 	{
 		mm_mongo_error_fill(error, ERRCODE_INSUFFICIENT_PRIVILEGE,
 							psprintf("permission denied to connect to MongoDB server \"%s\"",
 									 source->name),
-							"Connections to link-local addresses are for superusers only.",
-							NULL);
+							detail, forbidden_hint(wire));
 		return;
 	}
 	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
@@ -468,6 +476,16 @@ mm_mongo_error_set(MmMongoSource *source, const bson_error_t *failure,
 									NULL);
 			break;
 	}
+}
+
+int
+mm_mongo_error_code(const MmMongoSource *source)
+{
+	bson_iter_t iter;
+
+	if (!bson_iter_init_find(&iter, source->reply, "code"))
+		return 0;
+	return (int) bson_iter_as_int64(&iter);
 }
 
 /* Message 1, with the driver's reason. */

@@ -24,7 +24,7 @@
  * position has been returned.
  *
  * A chunk of method "none" has no position: a natural scan, or whatever plan
- * the server chooses for a filter.
+ * the server chooses for a filter.  Method "record" is in mongo_record.c.
  *
  * mm_mongo_read_next() runs a million times a second: it takes a document
  * from the batch, remembers where it is, and leaves the rest to
@@ -43,12 +43,14 @@ struct MmStream
 	MmMongoSource *source;
 	MmMongoCursor *cursor;		/* being read; NULL: nothing left */
 	MmMongoCursor *finished;	/* before the tail; has the last document */
+	MmMongoRecords *records;	/* method "record", has the cursor; or NULL */
 	const uint8 *last;			/* document returned last, or NULL */
 	uint32		last_len;
 	bool		positioned;		/* method "id" */
 	const bytea *start;			/* the position that it was opened at */
 	bool		skip_start;		/* the first document may be that one */
 	bson_t	   *tail;			/* query still to be run, or NULL */
+	bool		ended;			/* next() has said so */
 	MmCollection *collection;	/* database and name only */
 	uint32		average_bytes;
 };
@@ -56,16 +58,6 @@ struct MmStream
 /*
  * Commands
  */
-
-/* The document in a bound or position, without a copy. */
-static const bson_t *
-view_bytea(const bytea *document, bson_t *view)
-{
-	if (!bson_init_static(view, (const uint8 *) VARDATA_ANY(document),
-						  VARSIZE_ANY_EXHDR(document)))
-		elog(ERROR, "invalid bound or position of a chunk");
-	return view;
-}
 
 static void
 add_filter(bson_t *command, const char *filter)
@@ -99,9 +91,9 @@ make_range_query(const MmCollection *collection, const char *filter,
 	mm_mongo_add_target(command, "find", collection);
 	add_filter(command, filter);
 	if (lower)
-		BSON_APPEND_DOCUMENT(command, "min", view_bytea(lower, &view));
+		BSON_APPEND_DOCUMENT(command, "min", mm_mongo_view(lower, &view));
 	if (upper)
-		BSON_APPEND_DOCUMENT(command, "max", view_bytea(upper, &view));
+		BSON_APPEND_DOCUMENT(command, "max", mm_mongo_view(upper, &view));
 	mm_mongo_add_id_key(command, "hint", 1);
 	mm_mongo_add_id_key(command, "sort", 1);
 	mm_mongo_add_collation(command, collection);
@@ -255,7 +247,7 @@ open_range(MmMongoSource *source, const MmCollection *collection,
 		stream->start = copy_bytea(position);
 		stream->skip_start = true;
 		/* Behind the greatest of all there is nothing. */
-		if (is_max_key(view_bytea(position, &view)))
+		if (is_max_key(mm_mongo_view(position, &view)))
 			return stream;
 	}
 	if (lower && bounds->upper == NULL)
@@ -266,15 +258,30 @@ open_range(MmMongoSource *source, const MmCollection *collection,
 	return stream;
 }
 
+static MmStream *
+open_records(MmMongoSource *source, const MmCollection *collection,
+			 const bytea *pin, const MmBounds *bounds, const bytea *position,
+			 MmSourceError *error)
+{
+	MmStream   *stream = make_stream(source, collection);
+
+	stream->records = mm_mongo_record_open(source, collection, pin, bounds,
+										   position, error);
+	return stream->records ? stream : NULL;
+}
+
 MmStream *
 mm_mongo_read_open_chunk(MmSource *base, const MmCollection *collection,
 						 const char *filter, MmSplitMethod method,
-						 const MmBounds *bounds, const bytea *position,
-						 MmSourceError *error)
+						 const bytea *pin, const MmBounds *bounds,
+						 const bytea *position, MmSourceError *error)
 {
 	MmMongoSource *source = (MmMongoSource *) base;
 	MmStream   *stream;
 
+	source->pinned = 0;
+	if (method == MM_SPLIT_RECORD && filter == NULL && pin != NULL)
+		return open_records(source, collection, pin, bounds, position, error);
 	if (method == MM_SPLIT_ID)
 		return open_range(source, collection, filter, bounds, position,
 						  error);
@@ -349,7 +356,7 @@ is_start(const bytea *start, const uint8 *doc, uint32 len)
 	uint32		b_len;
 
 	if (!bson_init_static(&bson, doc, len) ||
-		!bson_iter_init_find(&a, view_bytea(start, &view), "_id") ||
+		!bson_iter_init_find(&a, mm_mongo_view(start, &view), "_id") ||
 		!bson_iter_init_find(&b, &bson, "_id"))
 		return false;
 	if (same_number(&a, &b))
@@ -388,11 +395,24 @@ open_tail(MmStream *stream, MmSourceError *error)
 	return ok;
 }
 
+/* Lends us its cursor, for as long as that has documents. */
+static MmNext
+next_record(MmStream *stream, const uint8 **doc, uint32 *len,
+			MmSourceError *error)
+{
+	MmNext		next = mm_mongo_record_next(stream->records, doc, len, error);
+
+	stream->cursor = mm_mongo_record_cursor(stream->records);
+	return next;
+}
+
 /* Whatever is not just the next document of a batch. */
 static MmNext
 next_slowly(MmStream *stream, const uint8 **doc, uint32 *len,
 			MmSourceError *error)
 {
+	if (stream->records)
+		return next_record(stream, doc, len, error);
 	for (;;)
 	{
 		MmNext		next;
@@ -426,9 +446,14 @@ mm_mongo_read_next(MmStream *stream, const uint8 **doc, uint32 *len,
 {
 	MmMongoCursor *cursor = stream->cursor;
 
-	if (unlikely(cursor == NULL || cursor->at >= cursor->end ||
+	if (unlikely(cursor == NULL || !mm_mongo_cursor_has_documents(cursor) ||
 				 stream->skip_start))
-		return next_slowly(stream, doc, len, error);
+	{
+		MmNext		next = next_slowly(stream, doc, len, error);
+
+		stream->ended = next == MM_NEXT_END;
+		return next;
+	}
 	if (unlikely(mm_mongo_cursor_next(cursor, doc, len,
 									  error) != MM_NEXT_DOCUMENT))
 		return MM_NEXT_ERROR;
@@ -466,9 +491,19 @@ make_position(const uint8 *doc, uint32 len)
 	return position;
 }
 
+bool
+mm_mongo_read_has_position(MmStream *stream)
+{
+	if (stream->records)
+		return mm_mongo_record_has_position(stream->records);
+	return stream->positioned || stream->ended;
+}
+
 bytea *
 mm_mongo_read_position(MmStream *stream)
 {
+	if (stream->records)
+		return mm_mongo_record_position(stream->records);
 	if (!stream->positioned)
 		return NULL;
 	if (stream->last)
@@ -484,7 +519,9 @@ mm_mongo_read_position(MmStream *stream)
 void
 mm_mongo_read_close(MmStream *stream)
 {
-	if (stream->cursor)
+	if (stream->records)
+		mm_mongo_record_close(stream->records);
+	else if (stream->cursor)
 		mm_mongo_cursor_close(stream->cursor);
 	if (stream->finished)
 		mm_mongo_cursor_close(stream->finished);

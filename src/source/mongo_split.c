@@ -1,7 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * mongo_split.c
- *	  Cuts a collection into chunks by ranges of _id.
+ *	  Chooses how to cut a collection, and cuts it into ranges of _id.
+ *
+ * The ways, best first: ranges of record ids (mongo_split_record.c), which
+ * are read in the order on disk but bind the reader to one server and need
+ * the whole target to be this reader's; ranges of _id; one chunk.  A filter
+ * makes record ids useless: the server would look for documents that match
+ * it beyond the upper bound, which it does not know, up to the end of the
+ * collection.  So does a clustered collection: it is stored by _id, so that
+ * ranges of _id are in the order on disk, on any server.
  *
  * Bounds are _ids of the collection itself, in the order of its _id index:
  * a sample, sorted by the server (which knows all types and the collation),
@@ -28,18 +36,13 @@
 
 #define MAX_CHUNKS			2000
 
-/* Enough for chunks that differ by a quarter or so in size. */
-#define SAMPLES_PER_CHUNK	16
-
-/* Above this share (1/n) of the documents, $sample reads all of them. */
-#define SAMPLE_SHARE		20
-
 /* Plans are trees of stages; deeper is no plan. */
 #define MAX_PLAN_DEPTH		64
 
 /* find on all _ids, in the order of the index; limit 0: no limit. */
-static bson_t *
-make_id_query(const MmCollection *collection, int direction, int limit)
+bson_t *
+mm_mongo_split_id_query(const MmCollection *collection, int direction,
+						int limit)
 {
 	bson_t	   *command = mm_mongo_bson();
 
@@ -73,7 +76,8 @@ read_end(MmMongoSource *source, const MmCollection *collection,
 
 	*type = 0;
 	cursor = mm_mongo_cursor_open(source, mm_mongo_utf8(collection->database),
-								  make_id_query(collection, direction, 1), 0,
+								  mm_mongo_split_id_query(collection,
+														  direction, 1), 0,
 								  mm_mongo_ns(collection), error);
 	if (cursor == NULL)
 		return false;
@@ -103,8 +107,8 @@ mm_mongo_split_id_ends(MmSource *base, const MmCollection *collection,
  */
 
 /* aggregate [{$sample}, {$project: {_id: 1}}, {$sort: {_id: 1}}] */
-static bson_t *
-make_sample_query(const MmCollection *collection, int64 n)
+bson_t *
+mm_mongo_split_sample_query(const MmCollection *collection, int64 n)
 {
 	bson_t	   *command = mm_mongo_bson();
 	bson_t		pipeline;
@@ -140,7 +144,6 @@ make_bound(const uint8 *doc, uint32 len)
 	bson_t		bson;
 	bson_iter_t iter;
 	bson_t	   *bound;
-	bytea	   *result;
 
 	if (!bson_init_static(&bson, doc, len) ||
 		!bson_iter_init_find(&iter, &bson, "_id") ||
@@ -149,10 +152,7 @@ make_bound(const uint8 *doc, uint32 len)
 		return NULL;
 	bound = mm_mongo_bson();
 	bson_append_iter(bound, "_id", 3, &iter);
-	result = palloc(VARHDRSZ + bound->len);
-	SET_VARSIZE(result, VARHDRSZ + bound->len);
-	memcpy(VARDATA(result), bson_get_data(bound), bound->len);
-	return result;
+	return mm_mongo_bytea(bound);
 }
 
 static bool
@@ -205,7 +205,7 @@ static bool
 find_bounds(MmMongoSource *source, const MmCollection *collection,
 			int nchunks, List **bounds, MmSourceError *error)
 {
-	int64		sample = (int64) nchunks * SAMPLES_PER_CHUNK;
+	int64		sample = (int64) nchunks * MM_MONGO_SAMPLES_PER_CHUNK;
 	bson_t	   *query;
 	int64		step;
 
@@ -214,37 +214,18 @@ find_bounds(MmMongoSource *source, const MmCollection *collection,
 		*bounds = NIL;
 		return true;
 	}
-	if (sample * SAMPLE_SHARE < collection->documents)
+	if (sample * MM_MONGO_SAMPLE_SHARE < collection->documents)
 	{
-		query = make_sample_query(collection, sample);
-		step = SAMPLES_PER_CHUNK;
+		query = mm_mongo_split_sample_query(collection, sample);
+		step = MM_MONGO_SAMPLES_PER_CHUNK;
 	}
 	else
 	{
-		query = make_id_query(collection, 1, 0);
+		query = mm_mongo_split_id_query(collection, 1, 0);
 		step = Max(1, (collection->documents + nchunks - 1) / nchunks);
 	}
 	return read_bounds(source, collection, query, step, nchunks - 1, bounds,
 					   error);
-}
-
-static MmSplit *
-make_split(MmSplitMethod method, const char *reason, List *bounds)
-{
-	MmSplit    *split = palloc0(sizeof(MmSplit));
-	ListCell   *lc;
-	int			n = 0;
-
-	split->method = method;
-	split->reason = pstrdup(reason);
-	split->nchunks = list_length(bounds) + 1;
-	split->chunks = palloc0(split->nchunks * sizeof(MmBounds));
-	foreach(lc, bounds)
-	{
-		split->chunks[n].upper = lfirst(lc);
-		split->chunks[++n].lower = lfirst(lc);
-	}
-	return split;
 }
 
 /*
@@ -343,64 +324,163 @@ refuse_method(const MmCollection *collection, MmSplitMethod method,
 					mm_split_method_name(method)),
 			 errdetail("This is not possible because %s.", reason),
 			 errhint("Set split to \"auto\" or \"%s\".",
-					 mm_split_method_name(method == MM_SPLIT_RECORD ?
+					 mm_split_method_name(method == MM_SPLIT_RECORD &&
+										  !no_id_ranges_reason(collection) ?
 										  MM_SPLIT_ID : MM_SPLIT_NONE))));
 }
 
-/* Resolves MM_SPLIT_AUTO; *reason says why. */
+/*
+ * Why record ranges cannot be had, or NULL and a member to read from.  Asks
+ * the server only when nothing else is in the way.
+ */
 static bool
-choose_method(MmMongoSource *source, const MmCollection *collection,
-			  const char *filter, int64 chunk_bytes, MmSplitMethod *method,
-			  const char **reason, MmSourceError *error)
+find_member(MmMongoSource *source, const MmCollection *collection,
+			const char *filter, const MmSplitRequest *request,
+			MmMongoMember *member, MmSourceError *error)
 {
-	bool		indexed;
+	memset(member, 0, sizeof(*member));
+	if ((member->refusal = no_id_ranges_reason(collection)) != NULL ||
+		(member->refusal = request->not_record) != NULL)
+		return true;
+	if (filter)
+		member->refusal = "there is a filter";
+	else if (collection->clustered)
+		member->refusal = "a clustered collection is stored by _id";
+	if (member->refusal)
+		return true;
+	if (!mm_mongo_member_choose(source, collection, member, error))
+		return false;
+	if (member->refusal == NULL &&
+		!mm_mongo_split_record_try(source, collection, &member->refusal,
+								   error))
+		return false;
+	if (member->refusal)
+		source->pinned = 0;
+	return true;
+}
 
-	*method = MM_SPLIT_NONE;
+/* Does MM_SPLIT_AUTO mean one chunk?  *reason says why. */
+static bool
+wants_one_chunk(MmMongoSource *source, const MmCollection *collection,
+				const char *filter, int64 chunk_bytes, const char **reason,
+				MmSourceError *error)
+{
+	bool		indexed = false;
+
 	*reason = no_id_ranges_reason(collection);
 	if (*reason)
 		return true;
-	if (filter)
-	{
-		if (!explain_filter(source, collection, filter, &indexed, error))
-			return false;
+	if (filter && !explain_filter(source, collection, filter, &indexed,
+								  error))
+		return false;
+	if (indexed)
 		*reason = "an index answers the filter";
-		if (indexed)
-			return true;
-	}
-	*reason = "the collection is small";
-	if (collection->bytes <= chunk_bytes)
-		return true;
-	*method = MM_SPLIT_ID;
-	*reason = "ranges of the _id index";
+	else if (collection->bytes <= chunk_bytes)
+		*reason = "the collection is small";
 	return true;
+}
+
+/*
+ * Decides on method, reason and pin.  Raises when the method that is asked
+ * for cannot be had.
+ */
+static bool
+choose_method(MmMongoSource *source, const MmCollection *collection,
+			  const char *filter, const MmSplitRequest *request,
+			  MmSplit *split, MmSourceError *error)
+{
+	MmSplitMethod wanted = request->method;
+	const char *reason = NULL;
+	MmMongoMember member;
+
+	source->pinned = 0;
+	split->method = MM_SPLIT_NONE;
+	split->reason = "requested";
+	if (wanted == MM_SPLIT_ID && no_id_ranges_reason(collection))
+		refuse_method(collection, wanted, no_id_ranges_reason(collection));
+	if (wanted == MM_SPLIT_AUTO &&
+		!wants_one_chunk(source, collection, filter, request->chunk_bytes,
+						 &reason, error))
+		return false;
+	if (reason)
+		split->reason = pstrdup(reason);
+	if (reason || wanted == MM_SPLIT_NONE)
+		return true;
+
+	split->method = MM_SPLIT_ID;
+	if (wanted == MM_SPLIT_ID)
+		return true;
+	if (!find_member(source, collection, filter, request, &member, error))
+		return false;
+	if (member.refusal && wanted == MM_SPLIT_RECORD)
+		refuse_method(collection, wanted, member.refusal);
+	if (member.refusal)
+	{
+		split->reason = psprintf("ranges of the _id index, because %s",
+								 member.refusal);
+		return true;
+	}
+	split->method = MM_SPLIT_RECORD;
+	split->reason = psprintf("ranges of record ids on %s", member.host);
+	split->pin = member.pin;
+	return true;
+}
+
+/* Chunks between bounds in order. */
+static void
+set_chunks(MmSplit *split, const List *bounds)
+{
+	ListCell   *lc;
+	int			n = 0;
+
+	split->nchunks = list_length(bounds) + 1;
+	split->chunks = palloc0(split->nchunks * sizeof(MmBounds));
+	foreach(lc, bounds)
+	{
+		split->chunks[n].upper = lfirst(lc);
+		split->chunks[++n].lower = lfirst(lc);
+	}
+}
+
+static int
+count_chunks(const MmCollection *collection, int64 chunk_bytes)
+{
+	int64		nchunks = (collection->bytes + chunk_bytes - 1) / chunk_bytes;
+
+	return (int) Max(1, Min(nchunks, MAX_CHUNKS));
 }
 
 bool
 mm_mongo_split(MmSource *base, const MmCollection *collection,
-			   const char *filter, MmSplitMethod method, int64 chunk_bytes,
+			   const char *filter, const MmSplitRequest *request,
 			   MmSplit **result, MmSourceError *error)
 {
 	MmMongoSource *source = (MmMongoSource *) base;
-	const char *reason = "requested";
+	MmSplit    *split = palloc0(sizeof(MmSplit));
+	int			nchunks = count_chunks(collection, request->chunk_bytes);
 	List	   *bounds = NIL;
-	int64		nchunks;
+	bool		ok;
 
-	if (method == MM_SPLIT_RECORD)
-		refuse_method(collection, method,
-					  "ranges of record ids are not supported yet");
-	if (method == MM_SPLIT_ID && no_id_ranges_reason(collection))
-		refuse_method(collection, method, no_id_ranges_reason(collection));
-	if (method == MM_SPLIT_AUTO &&
-		!choose_method(source, collection, filter, chunk_bytes, &method,
-					   &reason, error))
+	if (!choose_method(source, collection, filter, request, split, error))
 		return false;
-	if (method == MM_SPLIT_ID)
-	{
-		nchunks = (collection->bytes + chunk_bytes - 1) / chunk_bytes;
-		nchunks = Max(1, Min(nchunks, MAX_CHUNKS));
-		if (!find_bounds(source, collection, nchunks, &bounds, error))
-			return false;
-	}
-	*result = make_split(method, reason, bounds);
-	return true;
+	if (split->method == MM_SPLIT_RECORD)
+		ok = mm_mongo_split_record_bounds(source, collection, nchunks,
+										  &bounds, error);
+	else
+		ok = split->method == MM_SPLIT_NONE ||
+			find_bounds(source, collection, nchunks, &bounds, error);
+	set_chunks(split, bounds);
+	*result = split;
+	return ok;
+}
+
+bool
+mm_mongo_split_check(MmSource *base, const MmCollection *collection,
+					 const char *filter, const MmSplitRequest *request,
+					 MmSourceError *error)
+{
+	MmSplit		split = {0};
+
+	return choose_method((MmMongoSource *) base, collection, filter, request,
+						 &split, error);
 }

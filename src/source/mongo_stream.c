@@ -17,6 +17,9 @@
  * The driver runs the hello command on all servers at once, for which
  * poll_streams() takes several streams.
  *
+ * A stream may have no socket: mongo_connect.c says why.  Polling reports an
+ * error for it at once, and nothing can be read or written.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -217,13 +220,15 @@ poll_streams(mongoc_stream_poll_t *streams, size_t nstreams, int32_t timeout)
 	{
 		fds[i].fd = ((MmWireStream *) streams[i].stream)->sock;
 		fds[i].events = streams[i].events;
+		if (fds[i].fd < 0)
+			timeout = 0;
 	}
 	result = mm_mongo_wire_wait(wire, fds, nstreams,
 								mm_mongo_wire_deadline(timeout));
 	for (size_t i = 0; i < nstreams; i++)
 	{
-		streams[i].revents = result == MM_WIRE_WAIT_LEFT ? POLLERR :
-			fds[i].revents;
+		streams[i].revents = result == MM_WIRE_WAIT_LEFT || fds[i].fd < 0 ?
+			POLLERR : fds[i].revents;
 		if (streams[i].revents != 0)
 			nready++;
 		/* The driver does not read from it any more, so we never see 0. */
@@ -265,7 +270,8 @@ stream_failed(mongoc_stream_t *base)
 	MmWireStream *stream = (MmWireStream *) base;
 	char		text[MM_WIRE_SENTENCE];
 
-	if (!stream->answered && stream->wire->leave == MM_WIRE_STAY)
+	if (stream->sock >= 0 && !stream->answered &&
+		stream->wire->leave == MM_WIRE_STAY)
 	{
 		if (stream->closed || stream->last_errno == ECONNRESET ||
 			stream->last_errno == EPIPE)

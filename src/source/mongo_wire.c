@@ -78,13 +78,17 @@ mm_mongo_wire_print_duration(int milliseconds, char *buffer, size_t size)
 	return buffer;
 }
 
-/* A sentence that is there already is not repeated. */
+/*
+ * A sentence that is there already is not repeated.  That one of several
+ * servers is forbidden is not why the others could not be reached.
+ */
 void
 mm_mongo_wire_note(MmWire *wire, MmWireFailure failure, const char *sentence)
 {
 	size_t		len = strlen(wire->failure_text);
 
-	wire->failure = failure;
+	if (failure != MM_WIRE_FORBIDDEN || wire->failure == MM_WIRE_OK)
+		wire->failure = failure;
 	if (strstr(wire->failure_text, sentence))
 		return;
 	snprintf(wire->failure_text + len, sizeof(wire->failure_text) - len,

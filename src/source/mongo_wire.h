@@ -32,7 +32,7 @@ typedef struct MmWireStream
 {
 	mongoc_stream_t base;
 	MmWire	   *wire;
-	int			sock;
+	int			sock;			/* -1: none, the stream is dead */
 	int			last_errno;		/* of the last read or write */
 	bool		answered;		/* a byte has been received */
 	bool		closed;			/* by the server */
@@ -58,7 +58,7 @@ extern void mm_mongo_wire_note_no_answer(MmWire *wire, const char *host);
 extern const char *mm_mongo_wire_print_duration(int milliseconds,
 												char *buffer, size_t size);
 
-/* Takes a connected socket, reserved with AcquireExternalFD(). */
+/* Takes a connected socket, reserved with AcquireExternalFD(); or -1. */
 extern mongoc_stream_t *mm_mongo_stream_new(MmWire *wire, int sock,
 											const char *host);
 

@@ -12,8 +12,10 @@
  * machine, weakened TLS, mechanisms with the machine's own identity) is
  * checked where it is written: in a bare string here, in options by the
  * validator as whoever runs CREATE or ALTER.  So a superuser can offer a
- * server with a CA file to everybody.  Link-local addresses are for
- * superusers at the time of use, since a host name can point anywhere.
+ * server with a CA file to everybody.  Where to is a matter of the time of
+ * use, since a host name can point anywhere: link-local addresses and sockets
+ * in the file system are for superusers, and mongo_migrate.allowed_hosts may
+ * narrow it for all others (mongo_connect.c).
  *
  * Whoever may name any host and port must not learn what listens there: roles
  * that are no superuser get no reason for a failed connection when they wrote
@@ -546,13 +548,12 @@ resolve_server(const char *name, Oid userid)
 	return config;
 }
 
-static MmSourceConfig *
-resolve_uri(const char *uri, Oid userid)
+/* A bare string is for those who may use the wrapper. */
+static void
+check_wrapper(Oid userid)
 {
 	Oid			wrapper = GetForeignDataWrapperByName(WRAPPER_NAME,
 													  false)->fdwid;
-	bool		is_superuser = superuser_arg(userid);
-	MmSourceConfig *config;
 
 	if (foreign_data_wrapper_aclcheck_compat(wrapper, userid) != ACLCHECK_OK)
 		ereport(ERROR,
@@ -562,6 +563,24 @@ resolve_uri(const char *uri, Oid userid)
 				 errhint("GRANT USAGE ON FOREIGN DATA WRAPPER %s TO %s;",
 						 WRAPPER_NAME,
 						 quote_identifier(GetUserNameFromId(userid, false)))));
+}
+
+void
+mm_source_check_rights(const char *source, Oid userid)
+{
+	if (mm_source_is_uri(source))
+		check_wrapper(userid);
+	else
+		(void) find_mapping(find_server(source, userid), userid);
+}
+
+static MmSourceConfig *
+resolve_uri(const char *uri, Oid userid)
+{
+	bool		is_superuser = superuser_arg(userid);
+	MmSourceConfig *config;
+
+	check_wrapper(userid);
 	mm_uri_check(uri, is_superuser,
 				 mm_uri_has_scheme(uri) ? NULL : known_servers_hint());
 	config = make_config(uri);
@@ -577,6 +596,10 @@ mm_source_resolve(const char *source, Oid userid)
 	MmSourceConfig *config = mm_source_is_uri(source) ?
 		resolve_uri(source, userid) : resolve_server(source, userid);
 
-	config->allow_link_local = superuser_arg(userid);
+	if (!superuser_arg(userid))
+	{
+		config->allowed_hosts = pstrdup(mm_allowed_hosts);
+		mm_uri_check_hosts(config->uri, config->allowed_hosts);
+	}
 	return config;
 }

@@ -27,6 +27,7 @@
 
 #include "postgres.h"
 
+#include "compat.h"
 #include "nodes/pg_list.h"
 
 typedef struct MmSource MmSource;
@@ -38,6 +39,8 @@ typedef struct MmSourceError
 	int			sqlstate;		/* as from MAKE_SQLSTATE */
 	bool		transient;		/* worth another try after a pause */
 	bool		stopped;		/* the stop check asked for it: no failure */
+	bool		split_lost;		/* bounds and positions of the split are void;
+								 * with transient: if it stays like this */
 	char		message[256];
 	char		detail[1024];	/* may be empty */
 	char		log_detail[1024];	/* for the server log only, may be empty */
@@ -60,7 +63,10 @@ typedef struct MmSourceConfig
 	char	   *auth_source;	/* for messages, or NULL */
 	char	   *auth_mechanism; /* for messages, or NULL */
 	bool		coarse_errors;	/* reachability details only to the log */
-	bool		allow_link_local;	/* 169.254.0.0/16 and fe80::/10, too */
+	char	   *allowed_hosts;	/* NULL: any host, for superusers; else the
+								 * setting, where empty means any but
+								 * link-local addresses and sockets in the
+								 * file system */
 	int			connect_timeout_ms;
 	int			socket_timeout_ms;
 	char	   *application_name;
@@ -88,6 +94,7 @@ typedef struct MmCollection
 	bool		capped;
 	bool		has_id_index;	/* _id ranges are possible */
 	bytea	   *collation;		/* BSON document, or NULL: simple */
+	bytea	   *uuid;			/* of this and no later collection, or NULL */
 } MmCollection;
 
 /* A range of a collection: opaque BSON documents, NULL = open. */
@@ -105,11 +112,26 @@ typedef enum MmSplitMethod
 	MM_SPLIT_NONE
 } MmSplitMethod;
 
-/* The way in which a collection was cut, and why. */
+/* How the caller would like a collection to be cut. */
+typedef struct MmSplitRequest
+{
+	MmSplitMethod method;		/* MM_SPLIT_AUTO: the best that can be had */
+	int64		chunk_bytes;	/* about this much in a chunk */
+	const char *not_record;		/* why record ranges are of no use to the
+								 * caller: a clause, or NULL */
+} MmSplitRequest;
+
+/*
+ * The way in which a collection was cut, and why.  Bounds and positions of a
+ * split that is pinned hold for one server only, and not for ever: a stream
+ * fails with split_lost when they are void.  Everything that was read must
+ * then be thrown away, and the collection be split again.
+ */
 typedef struct MmSplit
 {
 	MmSplitMethod method;		/* never MM_SPLIT_AUTO */
 	char	   *reason;			/* one clause for people */
+	bytea	   *pin;			/* BSON: the server, opaque; NULL: any */
 	int			nchunks;		/* at least 1 */
 	MmBounds   *chunks;			/* in order */
 } MmSplit;
@@ -167,23 +189,28 @@ typedef struct MmSourceOps
 							MmIdEnds *result, MmSourceError *error);
 
 	/*
-	 * Cuts a collection into chunks of about chunk_bytes, at most 2000.
-	 * Raises ERRCODE_FEATURE_NOT_SUPPORTED for a method it cannot do.
+	 * Cuts a collection into at most 2000 chunks.  Raises
+	 * ERRCODE_FEATURE_NOT_SUPPORTED for a method it cannot do; check_split
+	 * only does that.
 	 */
 	bool		(*split) (MmSource *source, const MmCollection *collection,
-						  const char *filter, MmSplitMethod method,
-						  int64 chunk_bytes, MmSplit **result,
-						  MmSourceError *error);
+						  const char *filter, const MmSplitRequest *request,
+						  MmSplit **result, MmSourceError *error);
+	bool		(*check_split) (MmSource *source,
+								const MmCollection *collection,
+								const char *filter,
+								const MmSplitRequest *request,
+								MmSourceError *error);
 
 	/*
 	 * Opens a stream on a chunk, from a position (as get_position returned
-	 * it; NULL: from its lower bound).
+	 * it; NULL: from its lower bound).  "pin" is that of the split.
 	 */
 	MmStream   *(*open_chunk) (MmSource *source,
 							   const MmCollection *collection,
 							   const char *filter, MmSplitMethod method,
-							   const MmBounds *bounds, const bytea *position,
-							   MmSourceError *error);
+							   const bytea *pin, const MmBounds *bounds,
+							   const bytea *position, MmSourceError *error);
 	/* Opens a stream on n random documents; n = 0: on all of them. */
 	MmStream   *(*open_sample) (MmSource *source,
 								const MmCollection *collection,
@@ -197,9 +224,14 @@ typedef struct MmSourceOps
 	MmNext		(*next) (MmStream *stream, const uint8 **doc, uint32 *len,
 						 MmSourceError *error);
 	/*
-	 * Position behind the last document that next() returned, NULL when the
-	 * stream has none (its chunk must then be committed as a whole).
+	 * Is there a position behind the last document that next() returned?
+	 * Never before the end in streams of method "none", whose chunks must be
+	 * committed as a whole.  Others have one at the latest when next() has
+	 * given out what came with the last answer of the server, so without
+	 * waiting for another.
 	 */
+	bool		(*has_position) (MmStream *stream);
+	/* That position; NULL: the one that the stream was opened at. */
 	bytea	   *(*get_position) (MmStream *stream);
 	void		(*close_stream) (MmStream *stream);
 } MmSourceOps;
@@ -220,6 +252,11 @@ extern const MmSourceOps mm_source_mongo;
  * interface.  Result in the current context.  Needs a transaction.
  */
 extern MmSourceConfig *mm_source_resolve(const char *source, Oid userid);
+/*
+ * Raises messages 2, 11 and 16, or 42501 for a bare string, unless the user
+ * may use the source; nothing else is looked at.
+ */
+extern void mm_source_check_rights(const char *source, Oid userid);
 extern void mm_source_check_server_options(List *options);
 extern void mm_source_check_mapping_options(List *options);
 

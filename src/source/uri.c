@@ -31,6 +31,7 @@
 
 #include "lib/stringinfo.h"
 #include "source/closest.h"
+#include "source/hosts.h"
 #include "source/mongo.h"
 #include "source/uri.h"
 
@@ -417,6 +418,37 @@ describe_hosts(const mongoc_uri_t *uri)
 		appendStringInfoString(&list, mm_mongo_text(host->host_and_port, -1));
 	}
 	return list.data;
+}
+
+static void
+check_host(const mongoc_host_list_t *host, const char *allowed_hosts)
+{
+	bool		is_socket = host->family == AF_UNIX;
+
+	if ((allowed_hosts[0] == '\0' && !is_socket) ||
+		mm_hosts_match(allowed_hosts, host->host,
+					   host->port) != MM_HOST_DENIED)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to connect to MongoDB at \"%s\"",
+					mm_mongo_text(is_socket ? host->host :
+								  host->host_and_port, -1)),
+			 errdetail("It is not in mongo_migrate.allowed_hosts."),
+			 errhint("%s", MM_HOSTS_HINT)));
+}
+
+void
+mm_uri_check_hosts(const char *uri, const char *allowed_hosts)
+{
+	bson_error_t failure;
+	mongoc_uri_t *parsed = mm_mongo_uri_new(uri, &failure);
+
+	if (parsed == NULL || mongoc_uri_get_srv_hostname(parsed))
+		return;
+	for (const mongoc_host_list_t *host = mongoc_uri_get_hosts(parsed); host;
+		 host = host->next)
+		check_host(host, allowed_hosts);
 }
 
 static char *

@@ -43,6 +43,13 @@ extern char *mm_uri_mask(const char *uri);
 extern char *mm_uri_add_option(const char *uri, const char *name,
 							   const char *value);
 
+/*
+ * Raises 42501 for a host of the string that the list of
+ * mongo_migrate.allowed_hosts does not have; what only an address can tell
+ * is left to the connection.
+ */
+extern void mm_uri_check_hosts(const char *uri, const char *allowed_hosts);
+
 /* Raises message 1 with the driver's text when it cannot be parsed. */
 extern MmUriFacts *mm_uri_parse(const char *uri);
 

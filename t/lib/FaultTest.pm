@@ -75,7 +75,7 @@ END $$;
 CREATE TRIGGER audit AFTER UPDATE ON mongo_migrate.chunk FOR EACH ROW EXECUTE FUNCTION audit_chunk();
 CREATE TRIGGER audit AFTER UPDATE ON mongo_migrate.job FOR EACH ROW EXECUTE FUNCTION audit_job();
 CREATE FUNCTION mm_debug_switch(point text, action text, is_on boolean) RETURNS void STRICT LANGUAGE c
-	AS 'mongo_migrate', 'mm_debug_switch';
+	AS 'mongo_migrate_engine', 'mm_debug_switch';
 SQL
 	return $self;
 }

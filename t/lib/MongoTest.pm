@@ -1,6 +1,8 @@
 # A private mongod beside a private PostgreSQL, for the TAP tests.
 #
 #   my $mongo = MongoTest->new(auth => 0);      a replica set of one
+#   my $mongo = MongoTest->new(member => 1);    one that python() must initiate
+#   my @members = MongoTest::replica_set(3);    primary first
 #   my $node = MongoTest::node('name');         PostgreSQL with the extension
 #   $mongo->generate('mixed', 1000, 'shop.mixed');
 #   is($mongo->compare($node, 'shop.mixed', 'mixed'), '', 'equal');
@@ -18,7 +20,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT_OK = qw(wait_for);
+our @EXPORT_OK = qw(ask wait_for);
 
 my $root = $ENV{MM_ROOT} or die "MM_ROOT is not set: run make check";
 
@@ -36,9 +38,57 @@ sub new
 	my $self = bless {port => free_port(), dir => PostgreSQL::Test::Utils::tempdir(), options => \%options}, $class;
 	mkdir "$self->{dir}/data";
 	$self->start;
-	my $initiate = "$root/scripts/bin/generate";
-	system($initiate, '--initiate', $self->uri) == 0 or die 'mongod did not start' unless $options{standalone};
+	$self->wait_until_up;
 	return $self;
+}
+
+sub wait_until_up
+{
+	my ($self) = @_;
+	return if $self->{options}{member};
+	if ($self->{options}{standalone})
+	{
+		my $tls = grep { /^--tls/ } @{$self->{options}{arguments} // []};
+		wait_for(sub { $tls ? $self->listens : defined $self->try_python(q(client.admin.command('ping'))) }) or die 'mongod did not start';
+		return;
+	}
+	system("$root/scripts/bin/generate", '--initiate', $self->uri) == 0 or die 'mongod did not start';
+	return;
+}
+
+# All that can be told without a certificate.
+sub listens { my ($self) = @_; return defined IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $self->{port}); }
+
+# Members that become primary by priority, the first one first.
+sub replica_set
+{
+	my ($n) = @_;
+	my @members = map { MongoTest->new(member => 1) } 1 .. $n;
+	my $list = join ', ', map { "{'_id': $_, 'host': '127.0.0.1:$members[$_]{port}', 'priority': @{[$n - $_]}}" } 0 .. $n - 1;
+	$members[0]->python(<<"PY");
+import time
+for left in reversed(range(100)):
+    try:
+        client.admin.command('replSetInitiate', {'_id': 'rs0', 'members': [$list], 'settings': {'electionTimeoutMillis': 2000}})
+        break
+    except pymongo.errors.PyMongoError:
+        if left == 0:
+            raise
+        time.sleep(0.2)
+while True:
+    states = [m['stateStr'] for m in client.admin.command('replSetGetStatus')['members']]
+    if states[0] == 'PRIMARY' and states.count('SECONDARY') == $n - 1:
+        break
+    time.sleep(0.1)
+PY
+	return @members;
+}
+
+# Of the set that starts with these members.
+sub set_uri
+{
+	my ($database, @members) = @_;
+	return 'mongodb://' . join(',', map { "127.0.0.1:$_->{port}" } @members) . "/$database?replicaSet=rs0";
 }
 
 sub start
@@ -60,9 +110,9 @@ sub start
 
 sub stop
 {
-	my ($self) = @_;
+	my ($self, $signal) = @_;
 	return unless $self->{pid};
-	kill 'KILL', $self->{pid};
+	kill $signal // 'KILL', $self->{pid};
 	waitpid $self->{pid}, 0;
 	delete $self->{pid};
 	return;
@@ -80,9 +130,9 @@ sub uri
 
 sub generate
 {
-	my ($self, $shape, $documents, $namespace, $seed) = @_;
+	my ($self, $shape, $documents, $namespace, $seed, $uri) = @_;
 	system("$root/scripts/bin/generate", '--shape', $shape, '--documents', $documents,
-		'--seed', $seed // 1, $self->uri, $namespace) == 0 or die "could not fill $namespace";
+		'--seed', $seed // 1, $uri // $self->uri, $namespace) == 0 or die "could not fill $namespace";
 	return;
 }
 
@@ -96,6 +146,20 @@ sub python
 		'>', \$out, '2>', \$err) or die "python: $err";
 	chomp $out;
 	return $out;
+}
+
+# Same; nothing when that fails, as when the server is not up yet.
+sub try_python
+{
+	my ($self, @arguments) = @_;
+	return eval { $self->python(@arguments) };
+}
+
+# Clustered collections came with 5.3.
+sub has_clustered
+{
+	my ($self) = @_;
+	return $self->python('print(client.server_info()["versionArray"] >= [5, 3])') eq 'True';
 }
 
 # Empty when collection and table are equal, else what differs.
@@ -120,6 +184,39 @@ sub node
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION mongo_migrate');
 	return $node;
+}
+
+# A program of t/tools at work beside the test: stop_tool() ends it and
+# returns what it printed.
+sub start_tool
+{
+	my ($name, @arguments) = @_;
+	my $tool = {in => '', out => '', err => ''};
+	$tool->{run} = IPC::Run::start(['/usr/bin/python3', "$root/t/tools/$name", @arguments],
+		'<', \$tool->{in}, '>', \$tool->{out}, '2>', \$tool->{err});
+	return $tool;
+}
+
+sub stop_tool
+{
+	my ($tool) = @_;
+	$tool->{run}->signal('TERM');
+	$tool->{run}->finish or die "tool: $tool->{err}";
+	chomp $tool->{out};
+	return $tool->{out};
+}
+
+# The result of a query, or undef while the server recovers from a crash.  The
+# query is an argument: psql would not read it from a pipe, and the write fail.
+sub ask
+{
+	my ($node, $sql, $database) = @_;
+	my ($out, $err);
+	my $ok = IPC::Run::run(['psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'), '-c', $sql],
+		'<', '/dev/null', '>', \$out, '2>', \$err);
+	return unless $ok;
+	chomp $out;
+	return $out;
 }
 
 # Polls a condition ten times a second; false after the time in seconds.

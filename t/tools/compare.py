@@ -15,6 +15,10 @@ Columns are mapped to fields by their comments ("MongoDB: shop.orders
 shipTo.zip (string)"); one without such a comment is mapped by its name.  What
 has no column, or does not fit its own, must stand in _extra under its path.
 
+With --only FIELD, only documents that have this top-level field are looked at,
+and rows whose column of it is not null: those that a writer left alone while
+the collection was read.
+
 Prints one line with counts, checksum and differences; exit status 1 if there
 are any.  The checksum is of the rows, whatever their order.
 """
@@ -59,14 +63,15 @@ def read_columns(cursor, table, namespace, form, strings):
     return columns, has_extra
 
 
-def read_rows(connection, table, columns, has_extra):
+def read_rows(connection, table, columns, has_extra, only):
     """Yields the columns as fit() states values, and _extra behind them."""
+    where = "".join(f' WHERE "{column.name}" IS NOT NULL' for column in columns if column.path == (only,))
     quoted = ('"' + column.name.replace('"', '""') + '"' for column in columns)
     parts = [column.sql(name) for column, name in zip(columns, quoted)]
     parts.append("_extra::text" if has_extra else "NULL")
     with connection.cursor("rows") as cursor:
         cursor.itersize = 5000
-        cursor.execute(f"SELECT {', '.join(parts)} FROM {table}")
+        cursor.execute(f"SELECT {', '.join(parts)} FROM {table}{where}")
         yield from cursor
 
 
@@ -74,10 +79,11 @@ def read_rows(connection, table, columns, has_extra):
 # Documents
 # ---------------------------------------------------------------------
 
-def read_documents(collection):
+def read_documents(collection, only):
     """Yields documents as bytes."""
     raw = collection.with_options(codec_options=CodecOptions(document_class=RawBSONDocument))
-    for document in raw.find({}, batch_size=5000).hint([("$natural", 1)]):
+    wanted = {only: {"$exists": True}} if only else {}
+    for document in raw.find(wanted, batch_size=5000).hint([("$natural", 1)]):
         yield document.raw
 
 
@@ -101,9 +107,9 @@ def key_text(tree, is_sorted=False):
 class Source:
     """The collection's documents by key, and the keys by what a row has as _id."""
 
-    def __init__(self, collection, columns):
+    def __init__(self, collection, columns, only):
         self.raw, ids = {}, []
-        for raw in read_documents(collection):
+        for raw in read_documents(collection, only):
             ident = first_id(raw)
             key = key_text(render(ident, CANONICAL))
             while key in self.raw:       # ids that differ only in names standing twice
@@ -194,16 +200,18 @@ def read_dead_letters(cursor, table):
     return {key_text(parse(row[0])) for row in cursor.fetchall()}
 
 
-def compare(uri, namespace, dsn, table, form, count_only):
+def compare(uri, namespace, dsn, table, form, count_only, only):
     database, collection = namespace.split(".", 1)
     connection = psycopg2.connect(dsn)
     cursor = connection.cursor()
     cursor.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 1")
     columns, has_extra = read_columns(cursor, table, namespace, form, Strings(dsn))
-    source = Source(pymongo.MongoClient(uri)[database][collection], columns)
+    source = Source(pymongo.MongoClient(uri)[database][collection], columns, only)
     dead = read_dead_letters(cursor, table)
+    if only:
+        dead &= source.raw.keys()
     comparison = Comparison(source, columns, set() if count_only else dead)
-    for *row, extra in read_rows(connection, table, columns, has_extra):
+    for *row, extra in read_rows(connection, table, columns, has_extra, only):
         comparison.add_row(*row, extra=extra)
     comparison.finish(len(dead))
     for line in comparison.problems[:20]:
@@ -219,6 +227,7 @@ def main():
                         help="form of the values in jsonb columns")
     parser.add_argument("--dead-letters-only-count", action="store_true",
                         help="as many dead letters as documents without row, whichever they are")
+    parser.add_argument("--only", metavar="FIELD", help="only documents that have this field")
     parser.add_argument("--self-test", action="store_true", help="check the expectations; strings too, with a PG_DSN")
     parser.add_argument("arguments", nargs="*", metavar="ARGUMENT")
     options = parser.parse_args()
@@ -228,7 +237,7 @@ def main():
         return selftest.run(*options.arguments)
     if options.self_test or len(options.arguments) != 4:
         parser.error("expected MONGODB_URI DATABASE.COLLECTION PG_DSN TABLE")
-    return compare(*options.arguments, options.json_format, options.dead_letters_only_count)
+    return compare(*options.arguments, options.json_format, options.dead_letters_only_count, options.only)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,450 @@
+/*-------------------------------------------------------------------------
+ *
+ * queue.c
+ *	  Which job runs, and when: mongo_migrate.max_running_jobs.
+ *
+ * A job that waits needs no process, since worker slots are few: with eight
+ * of them and ten jobs, those that wait would leave none to those that run.
+ * So of all jobs that are queued in a database one has a coordinator, which
+ * waits for its turn: the waiter.  It is the coordinator of the job that is
+ * next, which is the one with the highest priority, then the oldest.
+ *
+ *	  a session makes a job queued	 registers a coordinator, once in a
+ *									 transaction
+ *	  a coordinator begins, and there is a waiter			 it ends
+ *	  the waiter sees that another job is next				 it starts a
+ *									 coordinator for that one, and ends
+ *	  the waiter's turn has come, or its job is not queued	 it starts a
+ *									 coordinator for the next job
+ *	  any coordinator ends			 the same, if there is no waiter
+ *
+ * So as long as a coordinator lives in a database, no job of it is forgotten.
+ * The waiter holds a lock.  It gives the lock up before it looks for the next
+ * job, and a coordinator that finds the lock taken has committed its job
+ * before: so one of the two sees the other.
+ *
+ * When no worker slot is free, "starts a coordinator for the next job" is
+ * tried again while the job runs, and at its end until it has worked.
+ *
+ * Jobs that run are counted in the whole cluster, by a lock that each of
+ * their coordinators holds.  Counting and taking that lock is one step under
+ * another, which is never waited for.  A job that was running when its
+ * coordinator was lost does not wait again: all of them come back at once,
+ * and were few enough before.  Between databases the order is who looks
+ * first.
+ *
+ * All of these locks end with their process.  Nothing here is durable but
+ * the state of the jobs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "job/catalog.h"
+#include "job/queue.h"
+#include "job/worker.h"
+#include "settings.h"
+
+#define POLL_MS 250
+#define COME_BACK_MS 5000
+/* Between attempts to start a coordinator when no worker slot was free. */
+#define SLOT_RETRY_MS 1000
+
+/* Of this process. */
+static bool is_waiter = false;
+static bool is_running = false;
+static bool owes_successor = false; /* no slot was free for one */
+static TimestampTz next_attempt = 0;
+
+/* ---------------------------------------------------------------------
+ * Locks
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+take(Oid database, Oid class, uint32 object, int kind, bool session)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, class, object, kind);
+	return LockAcquire(&tag, ExclusiveLock, session,
+					   true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+static void
+give_back(Oid database, Oid class, uint32 object, int kind)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, class, object, kind);
+	(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+static bool
+become_waiter(Oid extension)
+{
+	if (!is_waiter)
+		is_waiter = take(MyDatabaseId, extension, 0, MM_LOCK_WAITER, true);
+	return is_waiter;
+}
+
+/* The lock does not need the extension to be there any more. */
+static void
+end_waiting(Oid extension)
+{
+	if (is_waiter)
+		give_back(MyDatabaseId, extension, 0, MM_LOCK_WAITER);
+	is_waiter = false;
+}
+
+/*
+ * After a crash the waiter may be back before those whose job was running:
+ * in its first seconds, it takes the state of their jobs for their lock.
+ */
+static int
+count_running(void)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	int			count;
+
+	mm_arg_oid(&args, MM_LOCK_CLASS);
+	mm_arg_bool(&args, !TimestampDifferenceExceeds(MyStartTimestamp,
+												   GetCurrentTimestamp(),
+												   COME_BACK_MS));
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT greatest("
+					 "(SELECT count(*) FROM pg_locks"
+					 " WHERE locktype = 'advisory' AND database = 0"
+					 " AND classid = $1 AND objsubid = 6 AND granted),"
+					 "(SELECT count(*) FROM mongo_migrate.job WHERE $2"
+					 " AND state IN ('running', 'pausing', 'canceling')"
+					 " AND shared_handle IS NOT NULL))::integer", &args);
+	count = mm_row_int4(0, 1);
+	mm_catalog_end(&scope);
+	return count;
+}
+
+/*
+ * Counts this process' job among those that run; at_once: whatever the limit.
+ * The lock on the turn ends with the transaction.
+ */
+static bool
+begin_to_run(bool at_once)
+{
+	if (is_running)
+		return true;
+	if (!at_once &&
+		(!take(InvalidOid, MM_LOCK_CLASS, 0, MM_LOCK_TURN, false) ||
+		 count_running() >= mm_max_running_jobs))
+		return false;
+	is_running = take(InvalidOid, MM_LOCK_CLASS, MyProcPid, MM_LOCK_RUNNING,
+					  true);
+	return is_running;
+}
+
+static void
+end_running(void)
+{
+	if (is_running)
+		give_back(InvalidOid, MM_LOCK_CLASS, MyProcPid, MM_LOCK_RUNNING);
+	is_running = false;
+}
+
+/* ---------------------------------------------------------------------
+ * The next job
+ * ---------------------------------------------------------------------
+ */
+
+#define UNUSABLE "migration job %lld cannot run as its owner"
+
+void
+mm_queue_raise_unusable(int64 job_id, const char *trouble)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg(UNUSABLE, (long long) job_id),
+			 errdetail_internal("%s", trouble)));
+}
+
+/* Jobs that cannot have a coordinator fail here, with the reason. */
+static bool
+fail_unless_usable(int64 job_id, Oid owner)
+{
+	char	   *trouble = mm_worker_owner_trouble(owner);
+	MmJob	   *job;
+
+	if (trouble == NULL)
+		return true;
+	job = mm_job_load(job_id, true);
+	if (job != NULL && job->state == MM_JOB_CANCELING)
+		mm_job_set_state(job_id, MM_JOB_CANCELED, NULL);
+	else if (job != NULL && !mm_state_is_final(job->state))
+	{
+		MmFailure	failure = {
+			.sqlstate = unpack_sql_state(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			.message = psprintf(UNUSABLE, (long long) job_id),
+			.detail = trouble,
+		};
+
+		mm_job_event(job_id, "error", NULL, failure.message, failure.detail);
+		mm_job_set_state(job_id, MM_JOB_FAILED, &failure);
+	}
+	return false;
+}
+
+/* False: the queue of this database is empty. */
+static bool
+find_next(int64 *job_id, Oid *owner)
+{
+	for (;;)
+	{
+		if (!mm_job_next_queued(job_id, owner))
+			return false;
+		if (fail_unless_usable(*job_id, *owner))
+			return true;
+		CommandCounterIncrement();
+	}
+}
+
+/*
+ * Starts a coordinator for the next job unless there is a waiter.  False: no
+ * worker slot was free.
+ */
+static bool
+start_successor(void)
+{
+	bool		done = true;
+	int64		job_id;
+	Oid			owner;
+
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+	{
+		Oid			extension = mm_catalog_extension();
+
+		/* Held for this moment, so that of several only one goes on. */
+		if (become_waiter(extension))
+		{
+			if (find_next(&job_id, &owner))
+				done = mm_worker_start_coordinator(job_id, owner);
+			end_waiting(extension);
+		}
+	}
+	mm_worker_tx_commit();
+	return done;
+}
+
+void
+mm_queue_poll(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!owes_successor || now < next_attempt)
+		return;
+	next_attempt = TimestampTzPlusMilliseconds(now, SLOT_RETRY_MS);
+	owes_successor = !start_successor();
+}
+
+void
+mm_queue_came(void)
+{
+	if (!is_waiter)
+		return;
+	mm_worker_tx_begin();
+	end_waiting(mm_catalog_extension());
+	mm_worker_tx_commit();
+	owes_successor = true;
+	mm_queue_poll();
+}
+
+static void
+pause_for(long timeout_ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+					 WL_EXIT_ON_PM_DEATH, timeout_ms, MM_WAIT_EVENT_QUEUE);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+mm_queue_leave(void)
+{
+	end_running();
+	mm_worker_report("ending");
+	while (!start_successor())
+		pause_for(SLOT_RETRY_MS);
+}
+
+/* ---------------------------------------------------------------------
+ * Waiting
+ * ---------------------------------------------------------------------
+ */
+
+typedef enum Turn
+{
+	TURN_COME,					/* the job may run, or is not queued */
+	TURN_WAIT,
+	TURN_OTHERS					/* others wait, this process is not needed */
+} Turn;
+
+/*
+ * Gives the job's lock back, under the lock of its row: a session that asks
+ * for something looks at the job's lock when it has the row's, and must not
+ * leave it to a process that is about to end.
+ */
+static bool
+give_job_back(int64 job_id)
+{
+	MmJob	   *job = mm_job_load(job_id, true);
+
+	if (job != NULL && job->state != MM_JOB_QUEUED)
+		return false;
+	mm_worker_unlock_job(job_id);
+	return true;
+}
+
+/* The job is queued, and this is its coordinator. */
+static Turn
+look_at_queue(int64 job_id)
+{
+	Oid			extension = mm_catalog_extension();
+	int64		next;
+	Oid			owner;
+
+	if (!become_waiter(extension))
+		return give_job_back(job_id) ? TURN_OTHERS : TURN_COME;
+	if (!find_next(&next, &owner))
+		return TURN_COME;
+	if (next == job_id)
+		return begin_to_run(false) ? TURN_COME : TURN_WAIT;
+	if (!mm_worker_start_coordinator(next, owner))
+		return TURN_WAIT;
+	if (!give_job_back(job_id))
+		return TURN_COME;
+	end_waiting(extension);
+	return TURN_OTHERS;
+}
+
+static Turn
+look(int64 job_id)
+{
+	Turn		turn = TURN_COME;
+
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+	{
+		MmJob	   *job = mm_job_load(job_id, false);
+
+		if (job != NULL && job->state == MM_JOB_RUNNING)
+			(void) begin_to_run(true);
+		if (job != NULL && job->state == MM_JOB_QUEUED)
+			turn = look_at_queue(job_id);
+	}
+	mm_worker_tx_commit();
+	return turn;
+}
+
+bool
+mm_queue_wait(int64 job_id)
+{
+	for (;;)
+	{
+		Turn		turn;
+
+		mm_worker_reload();
+		turn = look(job_id);
+		if (turn != TURN_WAIT)
+			return turn == TURN_COME;
+		mm_worker_report("waiting for the turn of migration job %lld",
+						 (long long) job_id);
+		pause_for(POLL_MS);
+	}
+}
+
+/* ---------------------------------------------------------------------
+ * After a restart
+ * ---------------------------------------------------------------------
+ */
+
+/* Are there jobs for mm_queue_resume_all()?  Runs as a superuser. */
+bool
+mm_queue_has_jobs(void)
+{
+	bool		found = false;
+	int64		job_id;
+	Oid			owner;
+
+	mm_worker_fix_session();
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		found = mm_job_list_begun() != NIL ||
+			mm_job_next_queued(&job_id, &owner);
+	mm_worker_tx_commit();
+	return found;
+}
+
+/*
+ * Runs as a superuser.  False: some jobs found no worker slot.  To be called
+ * again, it does no harm to those that have a coordinator.
+ */
+bool
+mm_queue_resume_all(void)
+{
+	bool		done = true;
+	ListCell   *lc;
+
+	mm_worker_fix_session();
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+	{
+		mm_job_expire(mm_job_retention);
+		foreach(lc, mm_job_list_begun())
+		{
+			MmJob	   *job = mm_job_load(*(int64 *) lfirst(lc), false);
+
+			if (done && job != NULL &&
+				mm_job_coordinator_pid(job->job_id) == 0 &&
+				fail_unless_usable(job->job_id, job->owner))
+				done = mm_worker_start_coordinator(job->job_id, job->owner);
+		}
+	}
+	mm_worker_tx_commit();
+	return done && start_successor();
+}
+
+/* ---------------------------------------------------------------------
+ * Sessions
+ * ---------------------------------------------------------------------
+ */
+
+void
+mm_queue_enter(int64 job_id, Oid owner)
+{
+	static TransactionId registered_in = InvalidTransactionId;
+	TransactionId xid = GetTopTransactionId();
+	char	   *trouble = mm_worker_owner_trouble(owner);
+
+	if (trouble != NULL)
+		mm_queue_raise_unusable(job_id, trouble);
+	/* The coordinator of the first job looks at the queue after all commit. */
+	if (TransactionIdEquals(registered_in, xid))
+		return;
+	if (!mm_worker_start_coordinator(job_id, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a background worker"),
+				 errdetail("All %d slots of max_worker_processes are in use.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes, or wait for another "
+						 "job: SELECT * FROM migrate_jobs.")));
+	registered_in = xid;
+}

@@ -1,0 +1,150 @@
+# Record ids belong to one process of one server: a step-down leaves them as
+# they are; a loss, a restart, or another collection of the same name has the
+# copy begin again from empty.
+use strict;
+use warnings;
+
+use MongoTest qw(wait_for);
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = MongoTest::node('members', 'mongo_migrate.checkpoint_bytes' => "'64kB'", 'mongo_migrate.max_retry_time' => "'6s'",
+	'mongo_migrate.connect_timeout' => "'2s'");
+my ($mongo, $uri);
+
+sub sql { my ($sql) = @_; return $node->safe_psql('postgres', $sql); }
+sub split_of { my ($job) = @_; return sql("SELECT split FROM migrate_jobs WHERE job_id = $job"); }
+sub state_of { my ($job) = @_; return sql("SELECT state FROM migrate_jobs WHERE job_id = $job"); }
+sub rows_of { my ($job) = @_; return sql("SELECT rows FROM migrate_jobs WHERE job_id = $job"); }
+sub restarts_of { my ($job) = @_; return sql("SELECT restarts FROM mongo_migrate.job_table WHERE job_id = $job"); }
+
+# Starts a load of 40000 documents that takes some seconds, and waits until it
+# is in the middle of chunks.
+sub start
+{
+	my ($more) = @_;
+	my ($job) = sql("SET client_min_messages = error; BEGIN;
+		SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 2, options => '{\"chunk_size\": \"1MB\"@{[$more // '']}}');
+		SELECT migrate_alter(NULL, max_docs_per_second => 4000); COMMIT") =~ /^(\d+)/;
+	ok(wait_for(sub { rows_of($job) > 3000 }, 30), 'under way');
+	return $job;
+}
+
+sub completes
+{
+	my ($job, $restarts, $split, $name) = @_;
+	sql("SELECT migrate_alter($job, max_docs_per_second => 0)") if state_of($job) !~ /completed|failed/;
+	ok(wait_for(sub { state_of($job) =~ /completed|failed/ }, 90) && state_of($job) eq 'completed', "$name: completes")
+	  or diag(sql('SELECT * FROM migrate_jobs ORDER BY job_id DESC LIMIT 1; SELECT at, severity, message, detail FROM migrate_events ORDER BY event_id'));
+	is(restarts_of($job), $restarts, "$name: begun again $restarts times");
+	like(split_of($job), $split, "$name: split");
+	is($mongo->compare($node, 'shop.narrow', 'narrow', $uri), '', "$name: nothing lost, nothing twice, all equal");
+	return;
+}
+
+sub told { my ($job) = @_; return sql("SELECT string_agg(detail, ' ') FROM migrate_events WHERE job_id = $job AND message ~ 'begins again from empty'"); }
+
+# ---------------------------------------------------------------------
+# A replica set of three
+# ---------------------------------------------------------------------
+my @members = MongoTest::replica_set(3);
+$mongo = $members[0];
+$uri = MongoTest::set_uri('shop', @members);
+$mongo->generate('narrow', 40000, 'shop.narrow', undef, $uri);
+my @hosts = map { "127.0.0.1:$_->{port}" } @members;
+my $others = join '|', map { quotemeta } @hosts[1, 2];
+
+my $job = start();
+like(split_of($job), qr/^record: ranges of record ids on $hosts[0]$/, 'the primary is read');
+$members[0]->python(q(client.admin.command('replSetStepDown', 15, force=True)));
+ok(wait_for(sub { $members[0]->python(q(print(client.admin.command('hello')['isWritablePrimary']))) eq 'False' }, 20), 'stepped down');
+completes($job, 0, qr/^record: .* on $hosts[0]$/, 'step-down');
+wait_for(sub { $members[0]->python(q(print(client.admin.command('hello')['isWritablePrimary']))) eq 'True' }, 60);
+
+my $set = $uri;
+$uri .= '&readPreference=secondary';
+$job = start();
+like(split_of($job), qr/^record: ranges of record ids on (?:$others)$/, 'a secondary is read');
+completes($job, 0, qr/^record: .* on (?:$others)$/, 'secondary');
+$uri = $set;
+
+# Gone for longer than max_retry_time.
+$job = start();
+$members[0]->stop;
+completes($job, 1, qr/^record: .* on (?:$others)$/, 'lost member');
+like(told($job), qr/member $hosts[0] of MongoDB server ".*" is not available/, 'lost member: says so');
+is(sql("SELECT count(*) FROM mongo_migrate.chunk WHERE job_id = $job AND attempts_excused = 0"), 0, 'lost member: attempts are counted on');
+
+# The others cannot be written to; that one more goes leaves no majority.
+$members[0]->start;
+ok(wait_for(sub { ($members[0]->try_python(q(print(client.admin.command('hello')['isWritablePrimary']))) // '') eq 'True' }, 60), 'back as primary');
+
+# Killed and back in no time: the same data, other record ids.
+$job = start();
+$members[0]->stop;
+$members[0]->start;
+completes($job, 1, qr/^record: /, 'restarted member');
+like(told($job), qr/lost the record ids .*: mongod at $hosts[0] was started again\./, 'restarted member: says so');
+
+# No member at all: the job fails, and goes on when it is tried again.
+$job = start();
+$_->stop foreach @members;
+ok(wait_for(sub { state_of($job) eq 'failed' }, 60), 'no member: fails');
+like(sql("SELECT message FROM migrate_jobs WHERE job_id = $job"), qr/could not connect|lost connection/, 'no member: says so');
+cmp_ok(sql('SELECT count(*) FROM narrow'), '>', 0, 'no member: rows are kept');
+$_->start foreach @members;
+ok(wait_for(sub { ($members[0]->try_python(q(print(client.admin.command('hello')['isWritablePrimary']))) // '') eq 'True' }, 60), 'all are back');
+sql("SELECT migrate_retry($job)");
+completes($job, 1, qr/^record: /, 'tried again');
+$_->stop foreach @members;
+
+# ---------------------------------------------------------------------
+# One member, and a server without replica set
+# ---------------------------------------------------------------------
+$mongo = MongoTest->new;
+$uri = $mongo->uri('shop');
+$mongo->generate('narrow', 40000, 'shop.narrow');
+$job = start();
+foreach my $time (1 .. 3)
+{
+	$mongo->stop($time == 1 ? 'TERM' : 'KILL');
+	$mongo->start;
+	ok(wait_for(sub { restarts_of($job) == $time && rows_of($job) > 500 && state_of($job) eq 'running' }, 60), "restart $time: begins again");
+}
+completes($job, 3, qr/^id: .*because with record ids the copy had to begin again$/, 'three restarts');
+
+# The collection is another one.
+$job = start();
+$mongo->python(q(client.shop.narrow.drop()));
+$mongo->generate('narrow', 40000, 'shop.narrow', 7);
+completes($job, 1, qr/^record: /, 'replaced collection');
+like(told($job), qr/The collection was dropped or replaced\./, 'replaced collection: says so');
+$job = start();
+$mongo->python(q(client.shop.narrow.rename('elsewhere')));
+ok(wait_for(sub { state_of($job) eq 'failed' }, 60), 'dropped collection: fails');
+like(sql("SELECT message FROM migrate_jobs WHERE job_id = $job"), qr/collection "shop.narrow" does not exist/, 'dropped collection: says so');
+$mongo->stop;
+
+$mongo = MongoTest->new(standalone => 1);
+$uri = $mongo->uri('shop');
+$mongo->generate('narrow', 40000, 'shop.narrow');
+$job = start();
+like(split_of($job), qr/^record: /, 'standalone: by record ids');
+$mongo->stop;
+$mongo->start;
+completes($job, 0, qr/^record: /, 'standalone: killed and started');
+
+# A user who may only read.  (Filled anew: what collStats tells of the size
+# does not survive a kill.)
+$mongo->python(q(client.shop.narrow.drop()));
+$mongo->generate('narrow', 40000, 'shop.narrow');
+$mongo->python(q(client.admin.command('createUser', 'reader', pwd='secret', roles=[{'role': 'read', 'db': 'shop'}])));
+$mongo->stop('TERM');
+push @{$mongo->{options}{arguments}}, '--auth';
+$mongo->start;
+$uri = $mongo->uri('shop', 'reader:secret') . '&authSource=admin';
+ok(wait_for(sub { defined $mongo->try_python('client.shop.narrow.find_one()', $uri) }, 30), 'role read: mongod is up');
+$job = start();
+completes($job, 0, qr/^record: /, 'role read');
+
+done_testing();

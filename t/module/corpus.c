@@ -1,0 +1,143 @@
+/*-------------------------------------------------------------------------
+ *
+ * corpus.c
+ *	  SQL functions over one document: whether it is valid, its Extended
+ *	  JSON as text, and why it would become a dead letter.
+ *
+ * See mm_test.sql for what they do.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "catalog/pg_type_d.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+
+#include "compat.h"
+#include "convert/convert.h"
+#include "convert/json.h"
+#include "mm_test.h"
+
+MM_FUNCTION(mmtest_valid);
+MM_FUNCTION(mmtest_json);
+MM_FUNCTION(mmtest_reject);
+
+Datum
+mmtest_valid(PG_FUNCTION_ARGS)
+{
+	bytea	   *bson = PG_GETARG_BYTEA_PP(0);
+	MmWalk		walk;
+
+	if (mm_walk_validate(&walk, (uint8 *) VARDATA_ANY(bson),
+						 VARSIZE_ANY_EXHDR(bson)))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(walk.fault));
+}
+
+Datum
+mmtest_json(PG_FUNCTION_ARGS)
+{
+	MmValue		value = argument_value(PG_GETARG_BYTEA_PP(0));
+	MmOutcome	outcome = {0};
+	StringInfoData out;
+
+	initStringInfo(&out);
+	if (!mm_json_append(&out, &value, parse_form(PG_GETARG_TEXT_PP(1)),
+						MM_INVALID_TEXT_REJECT, true, &outcome))
+		ereport(ERROR,
+				(errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
+				 errmsg("invalid text at %s", outcome.failure.path)));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+/* ---------------------------------------------------------------------
+ * Rejects
+ * ---------------------------------------------------------------------
+ */
+
+/*
+ * The whole document in a column; and columns of any value, some of them from
+ * embedded documents.  Nothing is refused but text.
+ */
+static const char *const contracts[] = {
+	"{\"format\": 1, \"json_format\": \"canonical\", \"fields\": ["
+	"{\"path\": \"_id\", \"column\": \"id\", \"type\": \"jsonb\"},"
+	"{\"kind\": \"document\", \"column\": \"doc\", \"type\": \"jsonb\"}]}",
+	"{\"format\": 1, \"json_format\": \"canonical\", \"fields\": ["
+	"{\"path\": \"_id\", \"column\": \"id\", \"type\": \"jsonb\"},"
+	"{\"path\": \"v\", \"column\": \"v\", \"type\": \"jsonb\"},"
+	"{\"path\": \"o.a\", \"column\": \"o_a\", \"type\": \"jsonb\"},"
+	"{\"path\": \"o.b.c\", \"column\": \"o_b_c\", \"type\": \"jsonb\"}]}"
+};
+
+#define COLUMNS_MAX 5
+
+static MmContract *
+read_contract(const char *text)
+{
+	Datum		jsonb = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+
+	return mm_contract_from_jsonb(DatumGetJsonbP(jsonb));
+}
+
+/* The columns of a contract, all jsonb, and _extra. */
+static TupleDesc
+make_descriptor(const MmContract *contract)
+{
+	int			ncolumns = list_length(contract->fields) + 1;
+	TupleDesc	desc = CreateTemplateTupleDesc(ncolumns);
+	AttrNumber	number = 1;
+	ListCell   *lc;
+
+	Assert(ncolumns <= COLUMNS_MAX);
+	foreach(lc, contract->fields)
+		TupleDescInitEntry(desc, number++, ((MmField *) lfirst(lc))->column,
+						   JSONBOID, -1, 0);
+	TupleDescInitEntry(desc, number, contract->extra_column, JSONBOID, -1, 0);
+	return desc;
+}
+
+/* See mm_test.sql; NULL when the document is no dead letter. */
+static char *
+explain(const char *contract_text, bytea *bson)
+{
+	MmContract *contract = read_contract(contract_text);
+	MmPlan	   *plan = mm_plan_create(contract, make_descriptor(contract),
+									  false);
+	Datum		values[COLUMNS_MAX];
+	bool		isnull[COLUMNS_MAX];
+	int64		diverted = 0;
+	MmReject	reject = {0};
+
+	if (mm_plan_convert(plan, (uint8 *) VARDATA_ANY(bson),
+						VARSIZE_ANY_EXHDR(bson), values, isnull, &diverted,
+						&reject))
+		return NULL;
+	return psprintf("%s|%s|%s|%s|%s", reject.stage,
+					unpack_sql_state(reject.sqlstate), reject.message,
+					reject.detail ? reject.detail : "",
+					reject.path ? reject.path : "");
+}
+
+Datum
+mmtest_reject(PG_FUNCTION_ARGS)
+{
+	bytea	   *bson = PG_GETARG_BYTEA_PP(0);
+	char	   *result = explain(contracts[0], bson);
+
+	for (int i = 1; i < lengthof(contracts); i++)
+	{
+		char	   *other = explain(contracts[i], bson);
+
+		if ((result == NULL) != (other == NULL) ||
+			(result != NULL && strcmp(result, other) != 0))
+			elog(ERROR, "%s in one layout, %s in another",
+				 result ? result : "stored", other ? other : "stored");
+	}
+	if (result == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(result));
+}
