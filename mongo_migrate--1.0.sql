@@ -67,7 +67,7 @@ CREATE TABLE mongo_migrate.job_table (
                 CHECK (phase IN ('planning', 'copying', 'indexing', 'analyzing', 'following', 'cutover', 'verifying')),
   split         text,
   split_reason  text,
-  split_pin     bytea,                -- BSON, opaque to all but the source: the server that the chunks hold for
+  split_pin     bytea,                -- BSON, opaque to all but the source: collection and server that the chunks hold for
   split_lost    text,                 -- why the chunks are void: the copy begins again from empty
   restarts      integer NOT NULL DEFAULT 0,  -- how often it did
   sink          text NOT NULL,

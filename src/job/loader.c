@@ -477,6 +477,14 @@ widen_table(Loader *l)
 	load_tables(l);
 }
 
+/* May everything be thrown away that was read?  Not for ever, either. */
+static bool
+can_begin_again(const MmJobTable *table)
+{
+	return table->fresh && (table->split == MM_SPLIT_RECORD ||
+							table->restarts < MM_MAX_RESTARTS);
+}
+
 /*
  * Has the coordinator begin the table again.  The chunk stays as it is: its
  * end is that of this process.
@@ -525,7 +533,7 @@ copy_chunk(Loader *l)
 			!mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING,
 						   mm_worker_failure(&error), stop_wanted))
 		{
-			if (!error.split_lost)
+			if (!error.split_lost || !can_begin_again(l->table))
 				mm_source_raise(&error);
 			lose_split(l, &error);
 			return;
