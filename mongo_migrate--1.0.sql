@@ -57,6 +57,7 @@ CREATE TABLE mongo_migrate.job_table (
   filter        json,
   relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
   origin        text NOT NULL,        -- cluster and database in which relid means something
+  file          oid NOT NULL,         -- of the table: with another one its rows are counted, as after a TRUNCATE
   target_schema name NOT NULL,
   target_table  name NOT NULL,
   if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),

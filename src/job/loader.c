@@ -42,6 +42,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -566,8 +567,7 @@ is_worth_an_attempt(int sqlstate)
 static bool
 survive(Loader *l, const MmFailure *failure)
 {
-	const char *s = failure->sqlstate;
-	int			sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+	int			sqlstate = mm_worker_sqlstate(failure);
 	bool		permanent = !is_worth_an_attempt(sqlstate);
 
 	if (mm_batch_is_row_error(sqlstate) && !l->careful && !l->told_to_stop &&
@@ -643,6 +643,7 @@ work_on_chunk(Loader *l)
 static bool
 claim_chunk(Loader *l)
 {
+	l->chunk = NULL;
 	MemoryContextReset(l->chunk_context);
 	mm_worker_tx_begin();
 	mm_debug_point("before_claim");
@@ -727,6 +728,30 @@ set_loader_options(void)
 #endif
 }
 
+/*
+ * However this process ends, short of a crash: the chunk at work is given
+ * back, so that what is found running after a crash was running then; and the
+ * server is told what it need not keep.  Neither waits for long.
+ */
+static void
+leave(int code, Datum arg)
+{
+	Loader	   *l = &loader;
+
+	if (!PostmasterIsAlive())
+		return;
+	AbortOutOfAnyTransaction();
+	if (l->chunk != NULL)
+	{
+		mm_worker_tx_begin();
+		if (mm_catalog_try_lock("chunk"))
+			mm_chunk_give_back(l->job->job_id, l->chunk->chunk_no,
+							   l->chunk->attempt);
+		mm_worker_tx_commit();
+	}
+	disconnect(l);
+}
+
 void
 mm_loader_main(Datum arg)
 {
@@ -737,9 +762,9 @@ mm_loader_main(Datum arg)
 	set_loader_options();
 	if (!begin_work(l))
 		proc_exit(0);
+	before_shmem_exit(leave, (Datum) 0);
 	mm_source_set_stop_check(stop_wanted);
 	while (!l->failed && !stop_wanted() && claim_chunk(l))
 		work_on_chunk(l);
-	disconnect(l);
 	proc_exit(0);
 }

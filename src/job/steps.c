@@ -27,6 +27,7 @@
 #include "job/debug.h"
 #include "job/retry.h"
 #include "job/steps.h"
+#include "job/watch.h"
 #include "job/worker.h"
 #include "source/source.h"
 
@@ -112,6 +113,9 @@ static int
 begin_again(const MmJob *job, MmJobTable *table)
 {
 	mm_sql_run(psprintf("TRUNCATE %s", mm_step_target_name(table)));
+	CommandCounterIncrement();
+	table->file = mm_watch_file(table->relid);
+	mm_job_set_file(job->job_id, table->table_no, table->file);
 	mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_PLANNING),
 				 psprintf("the copy of %s.%s begins again from empty",
 						  table->database, table->collection),
@@ -279,15 +283,8 @@ verify_target(const MmJob *job, const MmJobTable *table,
 	}
 	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
 									   mm_step_target_name(table)));
-	if (table->fresh ? rows != books->rows_inserted :
-		rows < books->rows_inserted)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" holds %lld rows, the migration stored %lld",
-						table->target_schema, table->target_table,
-						(long long) rows, (long long) books->rows_inserted),
-				 errdetail("Rows were added or removed by others while the job was running."),
-				 errhint("Load again with if_exists => 'truncate'.")));
+	if (!mm_watch_is_complete(table, rows, books->rows_inserted))
+		mm_watch_raise_missing(table, rows, books->rows_inserted);
 }
 
 /*

@@ -292,6 +292,15 @@ sub new
 	return $self;
 }
 
+# Sends a statement without waiting for it.
+sub send
+{
+	my ($self, $sql) = @_;
+	$self->{in} .= "$sql;\n";
+	MongoTest::wait_for(sub { $self->{run}->pump_nb; $self->{in} eq '' }, 10);
+	return;
+}
+
 sub end
 {
 	my ($self) = @_;
