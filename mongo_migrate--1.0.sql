@@ -57,6 +57,7 @@ CREATE TABLE mongo_migrate.job_table (
   filter        json,
   relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
   origin        text NOT NULL,        -- cluster and database in which relid means something
+  file          oid NOT NULL,         -- of the table: with another one its rows are counted, as after a TRUNCATE
   target_schema name NOT NULL,
   target_table  name NOT NULL,
   if_exists     text NOT NULL CHECK (if_exists IN ('error', 'append', 'truncate', 'replace')),
@@ -67,7 +68,7 @@ CREATE TABLE mongo_migrate.job_table (
                 CHECK (phase IN ('planning', 'copying', 'indexing', 'analyzing', 'following', 'cutover', 'verifying')),
   split         text,
   split_reason  text,
-  split_pin     bytea,                -- BSON, opaque to all but the source: the server that the chunks hold for
+  split_pin     bytea,                -- BSON, opaque to all but the source: collection and server that the chunks hold for
   split_lost    text,                 -- why the chunks are void: the copy begins again from empty
   restarts      integer NOT NULL DEFAULT 0,  -- how often it did
   sink          text NOT NULL,

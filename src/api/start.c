@@ -28,6 +28,7 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/watch.h"
 #include "job/queue.h"
 #include "job/worker.h"
 #include "settings.h"
@@ -168,6 +169,7 @@ make_table(MmCall *call)
 	table->bytes_total = Max(collection->bytes, 0);
 	table->relid = mm_target_prepare(&target, call);
 	CommandCounterIncrement();
+	table->file = mm_watch_file(table->relid);
 	check_plan(table->relid, table->contract);
 	if (call->sampled == 0)
 		ereport(WARNING,

@@ -19,16 +19,19 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/indexing.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -186,6 +189,28 @@ mm_catalog_exists(void)
 				owner;
 
 	return find_extension(&oid, &owner);
+}
+
+bool
+mm_catalog_try_lock(const char *table)
+{
+	Oid			oid,
+				owner,
+				relid;
+	LOCKTAG		tag;
+
+	if (!read_extension(&oid, &owner))
+		return false;
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, oid, 0);
+	if (LockAcquire(&tag, AccessShareLock, false,
+					true) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	if (!mm_catalog_exists())
+		return false;
+	relid = get_relname_relid(table, get_namespace_oid("mongo_migrate", true));
+	return OidIsValid(relid) &&
+		ConditionalLockRelationOid(relid, RowExclusiveLock);
 }
 
 /* Raises when the extension is gone. */

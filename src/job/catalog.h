@@ -59,6 +59,11 @@ typedef struct MmCatalogScope
 extern void mm_catalog_expect(Oid extension);
 /* Is it there?  Needs a transaction only. */
 extern bool mm_catalog_exists(void);
+/*
+ * For processes that end: is our table there, and may be written to without
+ * waiting for anybody's lock on it?  Locked, then.
+ */
+extern bool mm_catalog_try_lock(const char *table);
 /* Its OID, which is the class of our advisory locks; raises 42704. */
 extern Oid	mm_catalog_extension(void);
 extern void mm_catalog_begin(MmCatalogScope *scope);
@@ -140,6 +145,7 @@ extern void mm_job_lose_split(int64 job_id, int table_no, const char *reason,
 							  bool for_good);
 /* Why the chunks of a table of the job are void, or NULL. */
 extern char *mm_job_split_lost(int64 job_id);
+extern void mm_job_set_file(int64 job_id, int table_no, Oid file);
 /*
  * Forgets all that was read for a table; its rows are the caller's business.
  * Returns the greatest number of an attempt: that of the next must be greater,
@@ -175,7 +181,8 @@ extern bool mm_job_next_queued(int64 *job_id, Oid *owner);
 extern int	mm_job_coordinator_pid(int64 job_id);
 
 /* chunk_rows.c */
-extern void mm_chunk_reset_orphans(int64 job_id, int chunk_no, bool excuse);
+extern void mm_chunk_reset_orphans(int64 job_id, bool excuse);
+extern void mm_chunk_give_back(int64 job_id, int chunk_no, int attempt);
 extern void mm_chunk_totals(int64 job_id, MmCounters *sum, int *open,
 							int *failed);
 extern int	mm_chunk_count(int64 job_id);

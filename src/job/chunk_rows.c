@@ -24,21 +24,44 @@
 #include "utils/builtins.h"
 
 /*
- * Gives chunks whose loader is gone back: the one named, or all of the job
- * (chunk_no 0).  excuse: the loader was stopped and did not crash.
+ * Gives all chunks of a job back that are running although no loader is
+ * there.  excuse: their loaders were stopped and did not crash.
  */
 void
-mm_chunk_reset_orphans(int64 job_id, int chunk_no, bool excuse)
+mm_chunk_reset_orphans(int64 job_id, bool excuse)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, excuse ? 1 : 0);
+	mm_catalog_execute("UPDATE mongo_migrate.chunk SET state = 'pending',"
+					   " attempts_excused = attempts_excused + $2"
+					   " WHERE job_id = $1 AND state = 'running'", &args);
+}
+
+/*
+ * Gives back a chunk whose loader leaves, or has left, without a crash.  Does
+ * nothing when somebody else did, and never waits for a lock on the row:
+ * processes that end come here.
+ */
+void
+mm_chunk_give_back(int64 job_id, int chunk_no, int attempt)
 {
 	MmArgs		args = {0};
 
 	mm_arg_int8(&args, job_id);
 	mm_arg_int4(&args, chunk_no);
-	mm_arg_int4(&args, excuse ? 1 : 0);
-	mm_catalog_execute("UPDATE mongo_migrate.chunk SET state = 'pending',"
-					   " attempts_excused = attempts_excused + $3"
-					   " WHERE job_id = $1 AND state = 'running'"
-					   " AND ($2 = 0 OR chunk_no = $2)", &args);
+	mm_arg_int4(&args, attempt);
+	mm_catalog_execute("WITH mine AS MATERIALIZED ("
+					   "SELECT table_no, chunk_no FROM mongo_migrate.chunk"
+					   " WHERE job_id = $1 AND chunk_no = $2"
+					   " AND attempts = $3 AND state = 'running'"
+					   " FOR UPDATE SKIP LOCKED)"
+					   " UPDATE mongo_migrate.chunk c SET state = 'pending',"
+					   " attempts_excused = attempts_excused + 1"
+					   " FROM mine WHERE c.job_id = $1"
+					   " AND c.table_no = mine.table_no"
+					   " AND c.chunk_no = mine.chunk_no", &args);
 }
 
 /* Sums of the books; open: chunks pending or running. */

@@ -50,13 +50,17 @@
 #include "job/debug.h"
 #include "job/queue.h"
 #include "job/shared.h"
+#include "job/retry.h"
 #include "job/steps.h"
+#include "job/watch.h"
 #include "job/worker.h"
 #include "settings.h"
 #include "source/source.h"
 
 #define POLL_MS 250
 #define START_RETRY_MS 5000
+/* After a loader that ended with work in its hands. */
+#define RESTART_MS 1000
 #define STOP_PATIENCE_MS 2000
 #define RIGHTS_MS 2000
 /* Documents read before their share of rejects means anything. */
@@ -73,10 +77,15 @@ typedef struct Coordinator
 	int64		shared_handle;
 	int			generation;
 	MmRate		rate;
+	MmRetry		retry;			/* of what this process does itself */
+	MmPhase		phase;			/* entered last */
+	MmFailure  *passing;		/* to be waited out before the next pass */
+	bool		tried_enough;	/* the error at hand has outlasted its retries */
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* of loaders, after one that failed */
 	TimestampTz starved_since;	/* when there was a loader last */
 	TimestampTz rights_checked;
+	bool		expired;		/* jobs whose time is over */
 	bool		told_shortage;
 	bool		told_rejects;
 } Coordinator;
@@ -113,12 +122,37 @@ count_loaders(const Coordinator *c)
 	return n;
 }
 
+/*
+ * A loader has ended: normally without a chunk, which it would have given
+ * back itself.  One that did not, or that never came so far, is replaced
+ * after a pause, or a cause that lasts would make the postmaster start
+ * processes all the time.
+ */
 static void
-reset_orphans(Coordinator *c, int chunk_no)
+see_off(Coordinator *c, int slot)
+{
+	MmLoaderState state;
+
+	mm_shared_read_loader(c->shared, slot, &state);
+	mm_shared_clear_loader(c->shared, slot);
+	if (state.pid != 0 && state.chunk_no == 0)
+		return;
+	c->next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												RESTART_MS);
+	if (state.chunk_no == 0)
+		return;
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		mm_chunk_give_back(c->job->job_id, state.chunk_no, state.attempt);
+	mm_worker_tx_commit();
+}
+
+static void
+reset_orphans(Coordinator *c)
 {
 	mm_worker_tx_begin();
 	if (mm_catalog_exists())
-		mm_chunk_reset_orphans(c->job->job_id, chunk_no, true);
+		mm_chunk_reset_orphans(c->job->job_id, true);
 	mm_worker_tx_commit();
 }
 
@@ -134,7 +168,6 @@ reap_loaders(Coordinator *c)
 
 	for (int i = 0; i < c->shared->nloaders; i++)
 	{
-		MmLoaderState state;
 		pid_t		pid;
 
 		if (c->loaders[i] == NULL ||
@@ -142,14 +175,11 @@ reap_loaders(Coordinator *c)
 			continue;
 		pfree(c->loaders[i]);
 		c->loaders[i] = NULL;
-		mm_shared_read_loader(c->shared, i, &state);
-		mm_shared_clear_loader(c->shared, i);
+		see_off(c, i);
 		reaped = true;
-		if (state.chunk_no != 0)
-			reset_orphans(c, state.chunk_no);
 	}
 	if (reaped && count_loaders(c) == 0)
-		reset_orphans(c, 0);
+		reset_orphans(c);
 }
 
 /* At exit, by an error too: the postmaster ends what we started. */
@@ -234,6 +264,8 @@ check_starved(Coordinator *c, const Poll *poll, int have)
 		c->starved_since = now;
 	else if (TimestampDifferenceExceeds(c->starved_since, now,
 										c->job->options.max_retry_time_ms))
+	{
+		c->tried_enough = true;
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start a background worker"),
@@ -241,6 +273,7 @@ check_starved(Coordinator *c, const Poll *poll, int have)
 						   max_worker_processes),
 				 errhint("Raise max_worker_processes, then SELECT migrate_retry(%lld).",
 						 (long long) c->job->job_id)));
+	}
 }
 
 /*
@@ -380,7 +413,20 @@ raise_chunk_failure(Coordinator *c)
 	(void) mm_chunk_failure(c->job->job_id, &failure);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
+	c->tried_enough = true;
 	mm_worker_raise(&failure);
+}
+
+/* After failures of our own: what failed works again. */
+static void
+note_progress(Coordinator *c)
+{
+	if (c->retry.since == 0)
+		return;
+	mm_worker_tx_begin();
+	mm_retry_progress(&c->retry, c->job, c->phase);
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
 }
 
 /*
@@ -496,9 +542,11 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		warn_of_rejects(c, table, &poll);
 		check_reject_limit(c, &poll);
 		check_rights(c, table);
+		mm_watch_target(c->job, table, MM_PHASE_COPYING);
 		if (poll.open == 0)
 			break;
 		start_loaders(c, &poll);
+		note_progress(c);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -523,6 +571,7 @@ enter_phase(Coordinator *c, MmJobTable *table, MmPhase phase)
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 	table->phase = phase;
+	c->phase = phase;
 }
 
 static void
@@ -542,6 +591,7 @@ plan_table(Coordinator *c, MmJobTable *table)
 
 	if (!mm_step_plan(c->job, table, stop_wanted))
 		return false;
+	c->next_start = 0;
 	if (again)
 	{
 		poll_job(c, &poll);
@@ -588,8 +638,11 @@ run_table(Coordinator *c, MmJobTable *table)
 		if (stop_wanted())
 			return false;
 		enter_phase(c, table, phase);
+		if (phase > MM_PHASE_COPYING)
+			mm_watch_target(c->job, table, phase);
 		if (!run_phase(c, table))
 			return false;
+		note_progress(c);
 		if (table->split_lost == NULL && phase++ == MM_PHASE_VERIFYING)
 			return true;
 	}
@@ -636,10 +689,11 @@ begin_running(Coordinator *c, bool crashed)
 	if (run)
 	{
 		create_shared(c);
+		c->next_start = 0;
 		pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
 		pg_atomic_write_u32(&c->shared->wanted_loaders, c->job->workers);
 		mm_shared_set_rate(c->shared, c->job->options.max_docs_per_second);
-		mm_chunk_reset_orphans(c->args.job_id, 0, !crashed);
+		mm_chunk_reset_orphans(c->args.job_id, !crashed);
 		c->generation = mm_job_begin_running(c->args.job_id,
 											 c->shared_handle);
 		MemoryContextSwitchTo(c->context);
@@ -795,10 +849,13 @@ wait_for_caller(const MmWorkerArgs *args)
 	mm_worker_tx_commit();
 }
 
-/* Housekeeping, which needs no process of its own. */
+/* Housekeeping, which needs no process of its own; once. */
 static void
-expire_jobs(void)
+expire_jobs(Coordinator *c)
 {
+	if (c->expired)
+		return;
+	c->expired = true;
 	mm_worker_tx_begin();
 	if (mm_catalog_exists())
 		mm_job_expire(mm_job_retention);
@@ -873,9 +930,32 @@ give_up_records(Coordinator *c, const MmFailure *failure)
 	return false;
 }
 
+/* A failure that may pass is waited out; then the phase is begun again. */
+static bool
+may_pass(const Coordinator *c, const MmFailure *failure)
+{
+	return !c->tried_enough && c->job != NULL &&
+		mm_retry_is_transient(mm_worker_sqlstate(failure));
+}
+
+/* Raises the failure again when it was waited for long enough. */
+static void
+wait_out(Coordinator *c)
+{
+	MmFailure  *failure = c->passing;
+
+	c->passing = NULL;
+	if (failure == NULL || mm_retry_wait(&c->retry, c->job, c->phase, failure,
+										 stop_wanted))
+		return;
+	c->tried_enough = true;
+	mm_worker_raise(failure);
+}
+
 /*
  * One pass over the job with its failures recorded.  False: a query cancel
- * came, or a table is to begin again; look at the job again.
+ * came, something is to be tried again, or a table is to begin again; look at
+ * the job again.
  */
 static bool
 run_guarded(Coordinator *c, bool crashed)
@@ -885,6 +965,8 @@ run_guarded(Coordinator *c, bool crashed)
 
 	PG_TRY();
 	{
+		expire_jobs(c);
+		wait_out(c);
 		run_job(c, crashed);
 	}
 	PG_CATCH();
@@ -906,6 +988,11 @@ run_guarded(Coordinator *c, bool crashed)
 		stop_loaders(c, MM_JOB_CANCELING);
 	if (failure != NULL && give_up_records(c, failure))
 		return false;
+	if (failure != NULL && may_pass(c, failure))
+	{
+		c->passing = failure;
+		return false;
+	}
 	if (failure != NULL)
 		record_failure(c, failure);
 	return !canceled;
@@ -927,7 +1014,6 @@ mm_coordinator_main(Datum arg)
 											ALLOCSET_DEFAULT_SIZES);
 	wait_for_caller(&c->args);
 	mm_queue_attend();
-	expire_jobs();
 	if (take_lock(c->args.job_id))
 	{
 		while (!run_guarded(c, crashed))

@@ -127,6 +127,7 @@ typedef struct MmJobTable
 	char	   *collection;
 	char	   *filter;			/* or NULL */
 	Oid			relid;
+	Oid			file;			/* relfilenode in which the rows were last seen */
 	char	   *target_schema;
 	char	   *target_table;
 	char	   *if_exists;

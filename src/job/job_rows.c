@@ -217,6 +217,7 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	table->pin = mm_row_bytea(scope, row, 18);
 	table->split_lost = mm_row_text(scope, row, 19);
 	table->restarts = mm_row_int4(row, 20);
+	table->file = mm_row_oid(row, 21);
 	return table;
 }
 
@@ -248,7 +249,7 @@ mm_job_load_tables(int64 job_id)
 							" target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
 							" sink_reason, docs_total, bytes_total,"
-							" split_pin, split_lost, restarts"
+							" split_pin, split_lost, restarts, file"
 							" FROM mongo_migrate.job_table WHERE job_id = $1"
 							" ORDER BY table_no", &args);
 	for (uint64 i = 0; i < rows; i++)
@@ -347,14 +348,15 @@ mm_job_insert_table(int64 job_id, const MmJobTable *table)
 	mm_arg_int8(&args, table->docs_total);
 	mm_arg_int8(&args, table->bytes_total);
 	mm_arg_text(&args, origin());
+	mm_arg_oid(&args, table->file);
 	mm_catalog_execute("INSERT INTO mongo_migrate.job_table"
 					   " (job_id, table_no, database, collection, filter,"
 					   " relid, target_schema, target_table, if_exists,"
 					   " created, fresh, mapping, sink, sink_reason,"
-					   " docs_total, bytes_total, origin)"
+					   " docs_total, bytes_total, origin, file)"
 					   " VALUES ($1, $2, $3, $4, $5::json, $6, $7::name,"
 					   " $8::name, $9, $10, $11, $12, $13, $14, $15, $16,"
-					   " $17)",
+					   " $17, $18)",
 					   &args);
 }
 
@@ -550,6 +552,18 @@ mm_job_set_split(int64 job_id, int table_no, const MmSplit *split,
 						 " VALUES ($1, $2, $3, $4, $5, $6, $6)", &args);
 	}
 	mm_catalog_end(&scope);
+}
+
+void
+mm_job_set_file(int64 job_id, int table_no, Oid file)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_oid(&args, file);
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET file = $3"
+					   " WHERE job_id = $1 AND table_no = $2", &args);
 }
 
 void

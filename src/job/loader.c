@@ -42,6 +42,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -279,6 +280,8 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	mm_debug_point("before_position");
 	mm_chunk_checkpoint(l->job->job_id, l->chunk, &l->books,
 						mm_batch_tally(batch), position, done);
+	if (done || l->books.docs_read > 0)
+		mm_retry_progress(&l->retry, l->job, MM_PHASE_COPYING);
 	mm_debug_point("after_position");
 	mm_debug_point_in_commit("in_commit");
 	mm_worker_tx_commit();
@@ -289,7 +292,6 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	mm_counters_add(&l->state.committed, &l->books);
 	memset(&l->books, 0, sizeof(l->books));
 	publish(l, GetCurrentTimestamp());
-	mm_retry_progress(&l->retry);
 	l->careful = false;
 	return true;
 }
@@ -476,6 +478,14 @@ widen_table(Loader *l)
 	load_tables(l);
 }
 
+/* May everything be thrown away that was read?  Not for ever, either. */
+static bool
+can_begin_again(const MmJobTable *table)
+{
+	return table->fresh && (table->split == MM_SPLIT_RECORD ||
+							table->restarts < MM_MAX_RESTARTS);
+}
+
 /*
  * Has the coordinator begin the table again.  The chunk stays as it is: its
  * end is that of this process.
@@ -524,26 +534,13 @@ copy_chunk(Loader *l)
 			!mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING,
 						   mm_worker_failure(&error), stop_wanted))
 		{
-			if (!error.split_lost)
+			if (!error.split_lost || !can_begin_again(l->table))
 				mm_source_raise(&error);
 			lose_split(l, &error);
 			return;
 		}
 		if (stop_wanted())
 			return;
-	}
-}
-
-static bool
-is_transient_target_error(int sqlstate)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* deadlock ... */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* disk full ... */
-			return true;
-		default:
-			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 	}
 }
 
@@ -570,8 +567,7 @@ is_worth_an_attempt(int sqlstate)
 static bool
 survive(Loader *l, const MmFailure *failure)
 {
-	const char *s = failure->sqlstate;
-	int			sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+	int			sqlstate = mm_worker_sqlstate(failure);
 	bool		permanent = !is_worth_an_attempt(sqlstate);
 
 	if (mm_batch_is_row_error(sqlstate) && !l->careful && !l->told_to_stop &&
@@ -580,7 +576,7 @@ survive(Loader *l, const MmFailure *failure)
 		l->careful = true;
 		return true;
 	}
-	if (is_transient_target_error(sqlstate) &&
+	if (mm_retry_is_transient(sqlstate) &&
 		mm_retry_wait(&l->retry, l->job, MM_PHASE_COPYING, failure,
 					  stop_wanted))
 		return true;
@@ -647,6 +643,7 @@ work_on_chunk(Loader *l)
 static bool
 claim_chunk(Loader *l)
 {
+	l->chunk = NULL;
 	MemoryContextReset(l->chunk_context);
 	mm_worker_tx_begin();
 	mm_debug_point("before_claim");
@@ -731,6 +728,30 @@ set_loader_options(void)
 #endif
 }
 
+/*
+ * However this process ends, short of a crash: the chunk at work is given
+ * back, so that what is found running after a crash was running then; and the
+ * server is told what it need not keep.  Neither waits for long.
+ */
+static void
+leave(int code, Datum arg)
+{
+	Loader	   *l = &loader;
+
+	if (!PostmasterIsAlive())
+		return;
+	AbortOutOfAnyTransaction();
+	if (l->chunk != NULL)
+	{
+		mm_worker_tx_begin();
+		if (mm_catalog_try_lock("chunk"))
+			mm_chunk_give_back(l->job->job_id, l->chunk->chunk_no,
+							   l->chunk->attempt);
+		mm_worker_tx_commit();
+	}
+	disconnect(l);
+}
+
 void
 mm_loader_main(Datum arg)
 {
@@ -741,9 +762,9 @@ mm_loader_main(Datum arg)
 	set_loader_options();
 	if (!begin_work(l))
 		proc_exit(0);
+	before_shmem_exit(leave, (Datum) 0);
 	mm_source_set_stop_check(stop_wanted);
 	while (!l->failed && !stop_wanted() && claim_chunk(l))
 		work_on_chunk(l);
-	disconnect(l);
 	proc_exit(0);
 }

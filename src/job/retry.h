@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * retry.h
- *	  Patience with transient errors: 1, 2, 4, 8, 16, 16 … seconds, until
+ *	  Patience with transient errors: 1, 2, 4, 8, 8 … seconds, until
  *	  max_retry_time has passed without progress.
  *
  *-------------------------------------------------------------------------
@@ -17,15 +17,12 @@
 typedef struct MmRetry
 {
 	TimestampTz since;			/* first failure after progress; 0: none */
+	int			failures;		/* since then */
 	int			delay_ms;		/* of the last wait; 0: none yet */
 } MmRetry;
 
-static inline void
-mm_retry_progress(MmRetry *retry)
-{
-	retry->since = 0;
-	retry->delay_ms = 0;
-}
+/* Errors of the target, or of our own tables, that pass by themselves. */
+extern bool mm_retry_is_transient(int sqlstate);
 
 /*
  * Notes the failure as an event and waits.  Returns false, without waiting,
@@ -34,5 +31,12 @@ mm_retry_progress(MmRetry *retry)
  */
 extern bool mm_retry_wait(MmRetry *retry, const MmJob *job, MmPhase phase,
 						  const MmFailure *failure, bool (*stop) (void));
+
+/*
+ * Something was done: patience begins anew.  After failures that is an event,
+ * for which a transaction must be open.
+ */
+extern void mm_retry_progress(MmRetry *retry, const MmJob *job,
+							  MmPhase phase);
 
 #endif							/* MM_RETRY_H */

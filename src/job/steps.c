@@ -27,6 +27,7 @@
 #include "job/debug.h"
 #include "job/retry.h"
 #include "job/steps.h"
+#include "job/watch.h"
 #include "job/worker.h"
 #include "source/source.h"
 
@@ -112,6 +113,9 @@ static int
 begin_again(const MmJob *job, MmJobTable *table)
 {
 	mm_sql_run(psprintf("TRUNCATE %s", mm_step_target_name(table)));
+	CommandCounterIncrement();
+	table->file = mm_watch_file(table->relid);
+	mm_job_set_file(job->job_id, table->table_no, table->file);
 	mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_PLANNING),
 				 psprintf("the copy of %s.%s begins again from empty",
 						  table->database, table->collection),
@@ -120,7 +124,8 @@ begin_again(const MmJob *job, MmJobTable *table)
 }
 
 static void
-store_split(const MmJob *job, MmJobTable *table, const MmSplit *split)
+store_split(const MmJob *job, MmJobTable *table, const MmSplit *split,
+			MmRetry *retry)
 {
 	int			attempts = 0;
 
@@ -131,6 +136,7 @@ store_split(const MmJob *job, MmJobTable *table, const MmSplit *split)
 		table->restarts++;
 	}
 	mm_job_set_split(job->job_id, table->table_no, split, attempts);
+	mm_retry_progress(retry, job, MM_PHASE_PLANNING);
 	mm_debug_point("plan");
 	mm_worker_tx_commit();
 	table->split = split->method;
@@ -165,7 +171,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 							mm_worker_failure(&error), stop)))
 			mm_source_raise(&error);
 	}
-	store_split(job, table, split);
+	store_split(job, table, split, &retry);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return true;
@@ -277,15 +283,8 @@ verify_target(const MmJob *job, const MmJobTable *table,
 	}
 	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
 									   mm_step_target_name(table)));
-	if (table->fresh ? rows != books->rows_inserted :
-		rows < books->rows_inserted)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s.%s\" holds %lld rows, the migration stored %lld",
-						table->target_schema, table->target_table,
-						(long long) rows, (long long) books->rows_inserted),
-				 errdetail("Rows were added or removed by others while the job was running."),
-				 errhint("Load again with if_exists => 'truncate'.")));
+	if (!mm_watch_is_complete(table, rows, books->rows_inserted))
+		mm_watch_raise_missing(table, rows, books->rows_inserted);
 }
 
 /*

@@ -426,6 +426,14 @@ mm_worker_catch(MemoryContext context)
 	return failure;
 }
 
+int
+mm_worker_sqlstate(const MmFailure *failure)
+{
+	const char *s = failure->sqlstate;
+
+	return MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+}
+
 MmFailure *
 mm_worker_failure(const MmSourceError *error)
 {

@@ -91,6 +91,8 @@ extern void mm_worker_report(const char *format,...) pg_attribute_printf(1, 2);
  */
 extern MmFailure *mm_worker_catch(MemoryContext context);
 extern MmFailure *mm_worker_failure(const MmSourceError *error);
+/* As from MAKE_SQLSTATE. */
+extern int	mm_worker_sqlstate(const MmFailure *failure);
 
 /* Raises the failure of a job or chunk as it was raised in the worker. */
 extern void mm_worker_raise(const MmFailure *failure)

@@ -43,6 +43,10 @@
 #define KEEP_BLOCKS		(32 * 1024 * 1024)
 #define KEEP_FREE		(256 * 1024 * 1024)
 
+/* The session of a connection that broke, if it has not been killed yet. */
+static bool has_lost_session = false;
+static uint8 lost_session[16];
+
 /* Foreign objects that a memory context frees. */
 typedef struct BsonHolder
 {
@@ -323,6 +327,47 @@ mm_mongo_run(MmMongoSource *source, const char *database,
  * Opening and closing
  */
 
+/* Runs in reset callbacks: must not raise. */
+static void
+remember_session(const mongoc_client_session_t *session)
+{
+	bson_iter_t iter;
+	bson_subtype_t subtype;
+	uint32		len = 0;
+	const uint8 *data;
+
+	if (!bson_iter_init_find(&iter, mongoc_client_session_get_lsid(session),
+							 "id") || !BSON_ITER_HOLDS_BINARY(&iter))
+		return;
+	bson_iter_binary(&iter, &subtype, &len, &data);
+	has_lost_session = len == sizeof(lost_session);
+	if (has_lost_session)
+		memcpy(lost_session, data, len);
+}
+
+/* No error when the server refuses: it will end the session by itself. */
+static bool
+kill_lost_session(MmMongoSource *source, MmSourceError *error)
+{
+	bson_t	   *command = mm_mongo_bson();
+	bson_t		sessions;
+	bson_t		session;
+
+	if (!has_lost_session)
+		return true;
+	BSON_APPEND_ARRAY_BEGIN(command, "killSessions", &sessions);
+	BSON_APPEND_DOCUMENT_BEGIN(&sessions, "0", &session);
+	BSON_APPEND_BINARY(&session, "id", BSON_SUBTYPE_UUID, lost_session,
+					   sizeof(lost_session));
+	bson_append_document_end(&sessions, &session);
+	bson_append_array_end(command, &sessions);
+	if (!mm_mongo_run(source, "admin", command, 0, NULL, error) &&
+		source->broken)
+		return false;
+	has_lost_session = false;
+	return true;
+}
+
 static void
 release_source(MmMongoSource *source)
 {
@@ -333,6 +378,8 @@ release_source(MmMongoSource *source)
 	source->wire.close_deadline = bson_get_monotonic_time() +
 		MM_MONGO_CLOSE_BUDGET;
 
+	if (silent && source->session)
+		remember_session(source->session);
 	/* First, as it makes the rest forget what it would tell the server. */
 	if (silent && source->client)
 		mongoc_client_reset(source->client);
@@ -518,7 +565,8 @@ try_client(MmMongoSource *source, MmSourceError *error)
 	source->session = mongoc_client_start_session(source->client, options,
 												  NULL);
 	mongoc_session_opts_destroy(options);
-	return mm_mongo_finish(source, true, NULL, NULL, error);
+	return mm_mongo_finish(source, true, NULL, NULL, error) &&
+		kill_lost_session(source, error);
 }
 
 static MmSource *

@@ -269,7 +269,7 @@ extern bool mm_mongo_describe_entries(MmMongoSource *source,
 									  List **result, MmSourceError *error);
 extern bool mm_mongo_describe_is_system(const MmCollection *collection);
 
-/* mongo_member.c: the server that a split by record ids is pinned to. */
+/* mongo_member.c: the server and the collection that a split is pinned to. */
 typedef struct MmMongoMember
 {
 	const char *refusal;		/* a clause: why not; NULL: it has record ids */
@@ -292,6 +292,13 @@ extern bool mm_mongo_member_find(MmMongoSource *source, const bytea *pin,
 extern bool mm_mongo_member_check(MmMongoSource *source,
 								  const MmCollection *collection,
 								  const bytea *pin, MmSourceError *error);
+/* A pin that holds for any server; NULL for views, which have no UUID. */
+extern bytea *mm_mongo_member_pin_collection(const MmCollection *collection);
+/* As mm_mongo_member_check(), for such a pin. */
+extern bool mm_mongo_member_check_collection(MmMongoSource *source,
+											 const MmCollection *collection,
+											 const bytea *pin,
+											 MmSourceError *error);
 
 /* mongo_ping.c */
 extern List *mm_mongo_ping(MmSource *source, const char *database);

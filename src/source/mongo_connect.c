@@ -362,6 +362,8 @@ mm_mongo_connect_open(const mongoc_uri_t *uri, const mongoc_host_list_t *host,
 		stream = mm_mongo_stream_new(wire, sock, host->host_and_port);
 		if (wire->use_tls)
 			stream = start_tls(stream, host, deadline);
+		if (stream != NULL)
+			stream = mm_mongo_guard_new(wire, stream, host->host_and_port);
 	}
 	if (stream == NULL)
 		stream = mm_mongo_stream_new(wire, -1, host->host_and_port);

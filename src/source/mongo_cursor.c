@@ -46,9 +46,11 @@ mm_mongo_cursor_batch_size(uint32 average_bytes)
 					  MAX_BATCH_SIZE));
 }
 
+/* Nothing more is said to a server that sends such a thing. */
 static bool
 set_malformed_error(MmMongoCursor *cursor, MmSourceError *error)
 {
+	cursor->source->broken = true;
 	mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
 						psprintf("could not read \"%s\" from MongoDB server \"%s\"",
 								 cursor->ns, cursor->source->name),

@@ -13,7 +13,7 @@
  *	--------------------------	-------------------------------------------
  *	SERVER						an answer with ok: 0; the code decides
  *	CLIENT with AUTHENTICATE,	authentication failed, unless a connection
- *	SCRAM, SASL					broke or the server was about to shut down
+ *	SCRAM, SASL					broke or the text is not about credentials
  *	STREAM, SERVER_SELECTION,	the connection: never came about (messages 6
  *	PROTOCOL					to 9), or was lost
  *	anything else				ours or the driver's fault; permanent
@@ -213,17 +213,20 @@ is_authentication(const bson_error_t *failure)
 }
 
 /*
- * A server that is going down or coming up refuses to authenticate anybody;
- * the driver keeps its text but not its code.
+ * Has the server looked at the credentials and refused them?  The driver
+ * keeps its text but not its code, and a server that is going down, coming
+ * up, or overloaded refuses to authenticate anybody, in words of many kinds.
  */
 static bool
-is_authentication_postponed(const bson_error_t *failure)
+is_authentication_refused(const bson_error_t *failure)
 {
 	static const char *const signs[] = {
-		"shutdown", "shutting down", "shut down", "quiesce", "interrupted",
-		"not primary", "node is recovering", "not yet initialized"
+		"authentication failed", "mechanism", "not authorized",
+		"could not find user", "user not found", "certificate"
 	};
 
+	if (failure->domain != MONGOC_ERROR_CLIENT)
+		return true;			/* the exchange itself went wrong */
 	for (int i = 0; i < lengthof(signs); i++)
 	{
 		if (strcasestr(failure->message, signs[i]))
@@ -408,9 +411,11 @@ static void
 set_connection_error(MmMongoSource *source, const bson_error_t *failure,
 					 MmSourceError *error)
 {
-	if (source->wire.lost)
+	const MmWire *wire = &source->wire;
+
+	if (wire->lost && (source->connected || wire->failure == MM_WIRE_OK))
 		set_lost_error(source, failure, error);
-	else if (source->wire.failure != MM_WIRE_OK || !source->connected)
+	else if (wire->failure != MM_WIRE_OK || !source->connected)
 		set_connect_error(source, failure, error);
 	else
 		set_lost_error(source, failure, error);
@@ -461,7 +466,7 @@ mm_mongo_error_set(MmMongoSource *source, const bson_error_t *failure,
 			else if (is_authentication(failure))
 			{
 				set_authentication_error(source, failure, error);
-				error->transient = is_authentication_postponed(failure);
+				error->transient = !is_authentication_refused(failure);
 			}
 			else
 				mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,

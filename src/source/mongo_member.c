@@ -31,7 +31,9 @@
  * the UUID of the collection: a cursor does not outlive its collection.
  *
  * A pin is {host: string, process: string, uuid: binary}; process is "" for
- * a server that is no member of a replica set.
+ * a server that is no member of a replica set.  Splits of other kinds hold for
+ * any server, but not for another collection of the same name: their pin is
+ * {uuid: binary}, and mm_mongo_member_check_collection() comes after the find.
  *
  *-------------------------------------------------------------------------
  */
@@ -160,6 +162,14 @@ hello_refusal(const Hello *hello)
 	return NULL;
 }
 
+static void
+append_uuid(bson_t *pin, const MmCollection *collection)
+{
+	BSON_APPEND_BINARY(pin, "uuid", BSON_SUBTYPE_UUID,
+					   (uint8 *) VARDATA(collection->uuid),
+					   VARSIZE(collection->uuid) - VARHDRSZ);
+}
+
 static bytea *
 make_pin(const MmCollection *collection, const char *host,
 		 const char *process)
@@ -168,9 +178,19 @@ make_pin(const MmCollection *collection, const char *host,
 
 	BSON_APPEND_UTF8(bson, "host", host);
 	BSON_APPEND_UTF8(bson, "process", process);
-	BSON_APPEND_BINARY(bson, "uuid", BSON_SUBTYPE_UUID,
-					   (uint8 *) VARDATA(collection->uuid),
-					   VARSIZE(collection->uuid) - VARHDRSZ);
+	append_uuid(bson, collection);
+	return mm_mongo_bytea(bson);
+}
+
+bytea *
+mm_mongo_member_pin_collection(const MmCollection *collection)
+{
+	bson_t	   *bson;
+
+	if (collection->uuid == NULL)
+		return NULL;			/* a view */
+	bson = mm_mongo_bson();
+	append_uuid(bson, collection);
 	return mm_mongo_bytea(bson);
 }
 
@@ -298,4 +318,24 @@ mm_mongo_member_check(MmMongoSource *source, const MmCollection *collection,
 							  "The collection was dropped or replaced.",
 							  error);
 	return true;
+}
+
+bool
+mm_mongo_member_check_collection(MmMongoSource *source,
+								 const MmCollection *collection,
+								 const bytea *pin, MmSourceError *error)
+{
+	MmCollection now = *collection;
+
+	if (!mm_mongo_describe_uuid(source, &now, error))
+		return false;
+	if (is_pinned_uuid(pin, now.uuid))
+		return true;
+	mm_mongo_error_fill(error, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						psprintf("\"%s\" on MongoDB server \"%s\" is not the collection that the migration began with",
+								 mm_mongo_ns(collection), source->name),
+						"It was dropped or replaced.",
+						"Load again with if_exists => 'truncate'.");
+	error->split_lost = true;
+	return false;
 }

@@ -50,6 +50,7 @@ struct MmStream
 	const bytea *start;			/* the position that it was opened at */
 	bool		skip_start;		/* the first document may be that one */
 	bson_t	   *tail;			/* query still to be run, or NULL */
+	const bytea *pin;			/* the collection that it must be, or NULL */
 	bool		ended;			/* next() has said so */
 	MmCollection *collection;	/* database and name only */
 	uint32		average_bytes;
@@ -189,12 +190,14 @@ make_random_query(const MmCollection *collection, const char *filter,
  */
 
 static MmStream *
-make_stream(MmMongoSource *source, const MmCollection *collection)
+make_stream(MmMongoSource *source, const MmCollection *collection,
+			const bytea *pin)
 {
 	MmStream   *stream = palloc0(sizeof(MmStream));
 
 	stream->context = CurrentMemoryContext;
 	stream->source = source;
+	stream->pin = pin;
 	stream->average_bytes = batch_bytes(collection);
 	stream->collection = palloc0(sizeof(MmCollection));
 	stream->collection->database = pstrdup(collection->database);
@@ -202,6 +205,7 @@ make_stream(MmMongoSource *source, const MmCollection *collection)
 	return stream;
 }
 
+/* Opens the cursor, and then makes sure that it is on the right collection. */
 static bool
 run_query(MmStream *stream, const bson_t *query, MmSourceError *error)
 {
@@ -211,7 +215,14 @@ run_query(MmStream *stream, const bson_t *query, MmSourceError *error)
 										  stream->average_bytes,
 										  mm_mongo_ns(stream->collection),
 										  error);
-	return stream->cursor != NULL;
+	if (stream->cursor == NULL)
+		return false;
+	if (stream->pin == NULL ||
+		mm_mongo_member_check_collection(stream->source, stream->collection,
+										 stream->pin, error))
+		return true;
+	mm_mongo_cursor_close(stream->cursor);
+	return false;
 }
 
 static bytea *
@@ -234,10 +245,10 @@ is_max_key(const bson_t *document)
 
 static MmStream *
 open_range(MmMongoSource *source, const MmCollection *collection,
-		   const char *filter, const MmBounds *bounds, const bytea *position,
-		   MmSourceError *error)
+		   const char *filter, const bytea *pin, const MmBounds *bounds,
+		   const bytea *position, MmSourceError *error)
 {
-	MmStream   *stream = make_stream(source, collection);
+	MmStream   *stream = make_stream(source, collection, pin);
 	const bytea *lower = position ? position : bounds->lower;
 	bson_t		view;
 
@@ -263,7 +274,7 @@ open_records(MmMongoSource *source, const MmCollection *collection,
 			 const bytea *pin, const MmBounds *bounds, const bytea *position,
 			 MmSourceError *error)
 {
-	MmStream   *stream = make_stream(source, collection);
+	MmStream   *stream = make_stream(source, collection, NULL);
 
 	stream->records = mm_mongo_record_open(source, collection, pin, bounds,
 										   position, error);
@@ -283,11 +294,11 @@ mm_mongo_read_open_chunk(MmSource *base, const MmCollection *collection,
 	if (method == MM_SPLIT_RECORD && filter == NULL && pin != NULL)
 		return open_records(source, collection, pin, bounds, position, error);
 	if (method == MM_SPLIT_ID)
-		return open_range(source, collection, filter, bounds, position,
+		return open_range(source, collection, filter, pin, bounds, position,
 						  error);
 	if (method != MM_SPLIT_NONE || position != NULL)
 		elog(ERROR, "unexpected split method or position of a chunk");
-	stream = make_stream(source, collection);
+	stream = make_stream(source, collection, pin);
 	if (!run_query(stream, make_scan_query(collection, filter, 0), error))
 		return NULL;
 	return stream;
@@ -298,7 +309,8 @@ mm_mongo_read_open_sample(MmSource *base, const MmCollection *collection,
 						  const char *filter, int64 n, int timeout_ms,
 						  MmSourceError *error)
 {
-	MmStream   *stream = make_stream((MmMongoSource *) base, collection);
+	MmStream   *stream = make_stream((MmMongoSource *) base, collection,
+									 NULL);
 	bson_t	   *query;
 
 	if (n == 0)

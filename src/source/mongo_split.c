@@ -463,6 +463,8 @@ mm_mongo_split(MmSource *base, const MmCollection *collection,
 
 	if (!choose_method(source, collection, filter, request, split, error))
 		return false;
+	if (split->method != MM_SPLIT_RECORD)
+		split->pin = mm_mongo_member_pin_collection(collection);
 	if (split->method == MM_SPLIT_RECORD)
 		ok = mm_mongo_split_record_bounds(source, collection, nchunks,
 										  &bounds, error);

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * mongo_wire.h
- *	  Between mongo_wire.c, mongo_stream.c and mongo_connect.c.
+ *	  Between mongo_wire.c, mongo_stream.c, mongo_guard.c and
+ *	  mongo_connect.c.
  *
  * Everything here runs inside the driver: nothing raises or allocates.
  *
@@ -60,5 +61,10 @@ extern const char *mm_mongo_wire_print_duration(int milliseconds,
 /* Takes a connected socket, reserved with AcquireExternalFD(); or -1. */
 extern mongoc_stream_t *mm_mongo_stream_new(MmWire *wire, int sock,
 											const char *host);
+
+/* mongo_guard.c: lets only well-formed messages through. */
+extern mongoc_stream_t *mm_mongo_guard_new(MmWire *wire,
+										   mongoc_stream_t *below,
+										   const char *host);
 
 #endif							/* MM_MONGO_WIRE_H */

@@ -123,15 +123,16 @@ typedef struct MmSplitRequest
 
 /*
  * The way in which a collection was cut, and why.  Bounds and positions of a
- * split that is pinned hold for one server only, and not for ever: a stream
- * fails with split_lost when they are void.  Everything that was read must
- * then be thrown away, and the collection be split again.
+ * split that is pinned hold for one collection only, perhaps for one server
+ * only, and not for ever: a stream fails with split_lost when they are void.
+ * Everything that was read must then be thrown away, and the collection be
+ * split again.
  */
 typedef struct MmSplit
 {
 	MmSplitMethod method;		/* never MM_SPLIT_AUTO */
 	char	   *reason;			/* one clause for people */
-	bytea	   *pin;			/* BSON: the server, opaque; NULL: any */
+	bytea	   *pin;			/* BSON, opaque: what it holds for; or NULL */
 	int			nchunks;		/* at least 1 */
 	MmBounds   *chunks;			/* in order */
 } MmSplit;

@@ -127,15 +127,18 @@ sub fill
 }
 
 # Starts a job of many small checkpoints.  Options: server, target, workers,
-# if_exists, settings (list of "name = value"), chunk, options (JSON members).
+# if_exists, chunk, rate (documents a second), settings (list of "name =
+# value"), options (JSON members).
 sub start
 {
 	my ($self, $collection, %o) = @_;
-	my @settings = ("mongo_migrate.checkpoint_bytes = '64kB'", @{$o{settings} // []});
+	my $settings = join '', map { "SET $_;" } "mongo_migrate.checkpoint_bytes = '64kB'", @{$o{settings} // []};
 	my $options = join ', ', sprintf('"chunk_size": "%s"', $o{chunk} // '256kB'), $o{options} // ();
-	return $self->sql(join('', map { "SET $_;" } @settings) . sprintf(
-			"SELECT migrate_start('%s', '%s', target => '%s', if_exists => '%s', workers => %d, options => '{%s}')",
-			$o{server} // 'shop', $collection, $o{target} // $collection, $o{if_exists} // 'replace', $o{workers} // 3, $options));
+	my $start = sprintf "migrate_start('%s', '%s', target => '%s', if_exists => '%s', workers => %d, options => '{%s}')",
+	  $o{server} // 'shop', $collection, $o{target} // $collection, $o{if_exists} // 'replace', $o{workers} // 3, $options;
+	return $self->sql("$settings SELECT $start") unless $o{rate};
+	my $job = $self->sql("$settings SELECT j, migrate_alter(j, max_docs_per_second => $o{rate}) FROM (SELECT $start AS j OFFSET 0) s");
+	return $job =~ s/\|//r;
 }
 
 sub state_of { my ($self, $job) = @_; return $self->ask("SELECT state FROM migrate_jobs WHERE job_id = $job"); }
@@ -287,6 +290,15 @@ sub new
 	MongoTest::wait_for(sub { $self->{run}->pump_nb; $self->{out} =~ /ready/ || !$self->{run}->pumpable }, 30);
 	die "session: $self->{err}" unless $self->{out} =~ /ready/;
 	return $self;
+}
+
+# Sends a statement without waiting for it.
+sub send
+{
+	my ($self, $sql) = @_;
+	$self->{in} .= "$sql;\n";
+	MongoTest::wait_for(sub { $self->{run}->pump_nb; $self->{in} eq '' }, 10);
+	return;
 }
 
 sub end

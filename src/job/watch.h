@@ -1,0 +1,37 @@
+/*-------------------------------------------------------------------------
+ *
+ * watch.h
+ *	  Whether the target still has what was stored in it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_WATCH_H
+#define MM_WATCH_H
+
+#include "postgres.h"
+
+#include "job/job.h"
+
+/* The file of a table; InvalidOid when the table is gone. */
+extern Oid	mm_watch_file(Oid relid);
+
+/*
+ * Raises when the table is gone, or has another file than when its rows were
+ * last seen and rows are missing.  Cheap as long as it has the same one.  No
+ * transaction may be open.
+ */
+extern void mm_watch_target(const MmJob *job, MmJobTable *table,
+							MmPhase phase);
+
+/* Raises that the table does not hold the rows that were stored. */
+extern void mm_watch_raise_missing(const MmJobTable *table, int64 rows,
+								   int64 stored) pg_attribute_noreturn();
+
+/* Does a table with so many rows hold all that were stored? */
+static inline bool
+mm_watch_is_complete(const MmJobTable *table, int64 rows, int64 stored)
+{
+	return table->fresh ? rows == stored : rows >= stored;
+}
+
+#endif							/* MM_WATCH_H */

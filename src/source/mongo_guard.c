@@ -1,0 +1,402 @@
+/*-------------------------------------------------------------------------
+ *
+ * mongo_guard.c
+ *	  A stream that lets only well-formed messages through to the driver.
+ *
+ * The driver checks the length of a message against its limits.  Then it
+ * takes the length of the document in it as it stands, and the document for
+ * a valid one: garbage, sent by a broken server or on purpose, makes it read
+ * behind its buffer or abort the process.  Anybody who may name a server
+ * could so end all sessions.  This stream is put on top of the connection,
+ * behind TLS, and fails as a broken connection does when
+ *
+ *	- the opcode is none that answers,
+ *	- an OP_MSG has unknown required flags, or is not one section of kind 0
+ *	  with one document that fills the message (but for a checksum),
+ *	- an OP_REPLY is not one document that fills the message,
+ *	- the document or one in it is damaged, as far as iterators of libbson
+ *	  see.
+ *
+ * (MongoDB wire protocol, sections OP_MSG and OP_REPLY.)  Documents in the
+ * batch of a cursor are left out: the driver does not look into them, and who
+ * reads them checks for himself.
+ *
+ * Messages arrive in pieces of any size.  The first HEAD bytes of each are
+ * kept.  Large ones come with their document in one piece, which is checked
+ * where it lies; one in several pieces is put together in a copy.
+ *
+ * XXX A compressed message is not looked into.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <stdlib.h>
+
+#include "source/mongo.h"
+#include "source/mongo_wire.h"
+
+/* Our tag in mongoc_stream_t.type, beside that of mongo_stream.c. */
+#define GUARD_TYPE	0x4D4E
+
+#define HEADER		16
+#define OP_REPLY	1
+#define OP_MSG		2013
+#define OP_COMPRESSED 2012
+/* Bytes in front of the document. */
+#define MSG_FRONT	21
+#define REPLY_FRONT	36
+/* What must be seen of a message to judge it. */
+#define HEAD		(REPLY_FRONT + 4)
+
+/* Larger than any message of a server; smaller than what malloc gives. */
+#define LARGEST		(64 * 1024 * 1024)
+
+/* Levels of documents; what servers say about themselves has three or so. */
+#define MAX_DEPTH	100
+
+#define MSG_CHECKSUM	0x1
+/* The lower half of the flags must be understood; bit 1 is moreToCome. */
+#define MSG_REQUIRED	0xFFFF
+#define MSG_KNOWN		0x3
+
+typedef struct Guard
+{
+	mongoc_stream_t base;
+	mongoc_stream_t *below;
+	MmWire	   *wire;
+	uint8		head[HEAD];
+	uint32		seen;			/* bytes of the message at work */
+	uint32		length;			/* of it, once seen >= HEADER */
+	uint8	   *copy;			/* of a document that comes in pieces, or NULL */
+	bool		broken;			/* by a message that was refused */
+	char		host[BSON_HOST_NAME_MAX + 8];
+} Guard;
+
+static uint32
+head_number(const Guard *guard, int at)
+{
+	uint32		number;
+
+	memcpy(&number, guard->head + at, sizeof(number));
+	return BSON_UINT32_FROM_LE(number);
+}
+
+/* Where the document begins; 0: in no message that we look into. */
+static uint32
+document_start(const Guard *guard)
+{
+	switch (head_number(guard, 12))
+	{
+		case OP_MSG:
+			return MSG_FRONT;
+		case OP_REPLY:
+			return REPLY_FRONT;
+		default:
+			return 0;
+	}
+}
+
+/* Bytes of the head that are needed to judge it. */
+static uint32
+head_size(const Guard *guard)
+{
+	if (guard->seen < HEADER || document_start(guard) == 0)
+		return HEADER;
+	return document_start(guard) + 4;
+}
+
+static bool
+is_msg_in_order(const Guard *guard)
+{
+	uint32		flags = head_number(guard, 16);
+	uint32		around = MSG_FRONT + (flags & MSG_CHECKSUM ? 4 : 0);
+
+	return (flags & MSG_REQUIRED & ~MSG_KNOWN) == 0 &&
+		guard->head[20] == 0 &&
+		guard->length >= around + 5 &&
+		head_number(guard, MSG_FRONT) == guard->length - around;
+}
+
+static bool
+is_reply_in_order(const Guard *guard)
+{
+	return head_number(guard, REPLY_FRONT - 4) == 1 &&
+		guard->length >= REPLY_FRONT + 5 &&
+		head_number(guard, REPLY_FRONT) == guard->length - REPLY_FRONT;
+}
+
+/* Judges a head that is complete. */
+static bool
+is_head_in_order(const Guard *guard)
+{
+	if (guard->length > LARGEST)
+		return false;
+	switch (head_number(guard, 12))
+	{
+		case OP_MSG:
+			return is_msg_in_order(guard);
+		case OP_REPLY:
+			return is_reply_in_order(guard);
+		case OP_COMPRESSED:
+			return guard->length >= HEADER;
+		default:
+			return false;
+	}
+}
+
+static bool
+is_batch(const bson_iter_t *iter, int depth)
+{
+	return depth == 2 && BSON_ITER_HOLDS_ARRAY(iter) &&
+		(strcmp(bson_iter_key(iter), "firstBatch") == 0 ||
+		 strcmp(bson_iter_key(iter), "nextBatch") == 0);
+}
+
+/* The document in an element: itself, an array, or the scope of code. */
+static const uint8 *
+inner_document(const bson_iter_t *iter, uint32 *len)
+{
+	const uint8 *data = NULL;
+	uint32		ignored;
+
+	if (BSON_ITER_HOLDS_DOCUMENT(iter))
+		bson_iter_document(iter, len, &data);
+	else if (BSON_ITER_HOLDS_ARRAY(iter))
+		bson_iter_array(iter, len, &data);
+	else if (BSON_ITER_HOLDS_CODEWSCOPE(iter))
+		(void) bson_iter_codewscope(iter, &ignored, len, &data);
+	return data;
+}
+
+/* Is a document what libbson takes for one, with all in it? */
+static bool
+is_sound(const uint8 *document, uint32 len, int depth)
+{
+	bson_t		view;
+	bson_iter_t iter;
+
+	if (depth > MAX_DEPTH || !bson_init_static(&view, document, len) ||
+		!bson_iter_init(&iter, &view))
+		return false;
+	while (bson_iter_next(&iter))
+	{
+		uint32		inner_len = 0;
+		const uint8 *inner = inner_document(&iter, &inner_len);
+
+		if (inner != NULL && !is_batch(&iter, depth) &&
+			!is_sound(inner, inner_len, depth + 1))
+			return false;
+	}
+	return iter.err_off == 0;
+}
+
+/*
+ * Takes n bytes of a message, the first of which is number "from", and whose
+ * head is complete.  False: the document is damaged, or there is no memory.
+ */
+static bool
+take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
+{
+	uint32		start = document_start(guard);
+	uint32		len = head_number(guard, start);
+	bool		sound;
+
+	if (from >= start + len)
+		return true;			/* a checksum */
+	if (guard->copy == NULL)
+	{
+		if (from <= start && from + n >= start + len)
+			return is_sound(data + (start - from), len, 1);
+		guard->copy = malloc(len);
+		if (guard->copy == NULL)
+			return false;
+		memcpy(guard->copy, guard->head + start, 4);
+	}
+	if (from < start + 4)
+	{
+		data += start + 4 - from;
+		n -= start + 4 - from;
+		from = start + 4;
+	}
+	memcpy(guard->copy + (from - start), data, Min(n, start + len - from));
+	if (from + n < start + len)
+		return true;
+	sound = is_sound(guard->copy, len, 1);
+	free(guard->copy);
+	guard->copy = NULL;
+	return sound;
+}
+/* Keeps what is missing of the head.  False: it is not in order. */
+static bool
+take_head(Guard *guard, const uint8 *data, size_t size)
+{
+	while (guard->seen < head_size(guard) && size > 0)
+	{
+		uint32		n = Min(head_size(guard) - guard->seen, size);
+
+		memcpy(guard->head + guard->seen, data, n);
+		guard->seen += n;
+		data += n;
+		size -= n;
+		if (guard->seen == HEADER)
+			guard->length = head_number(guard, 0);
+	}
+	return guard->seen < head_size(guard) || is_head_in_order(guard);
+}
+
+/* Looks at bytes that have arrived.  False: they are not in order. */
+static bool
+inspect(Guard *guard, const uint8 *data, size_t size)
+{
+	while (size > 0)
+	{
+		uint32		from = guard->seen;
+		uint32		n;
+
+		if (guard->seen < head_size(guard) && !take_head(guard, data, size))
+			return false;
+		if (guard->seen < head_size(guard))
+			return true;
+		n = Min(guard->length - from, size);
+		if (document_start(guard) != 0 && !take_document(guard, data, from, n))
+			return false;
+		guard->seen = from + n == guard->length ? 0 : from + n;
+		data += n;
+		size -= n;
+	}
+	return true;
+}
+
+static ssize_t
+refuse(Guard *guard)
+{
+	MmWire	   *wire = guard->wire;
+	char		text[MM_WIRE_SENTENCE];
+
+	snprintf(text, sizeof(text), "%s sent a malformed message.", guard->host);
+	mm_mongo_wire_note(wire, MM_WIRE_OTHER, text);
+	wire->lost = true;
+	strlcpy(wire->lost_text, text, sizeof(wire->lost_text));
+	guard->broken = true;
+	errno = EPROTO;
+	return -1;
+}
+
+static ssize_t
+guard_readv(mongoc_stream_t *base, mongoc_iovec_t *iov, size_t iovcnt,
+			size_t min_bytes, int32_t timeout_msec)
+{
+	Guard	   *guard = (Guard *) base;
+	ssize_t		received = guard->below->readv(guard->below, iov, iovcnt,
+											   min_bytes, timeout_msec);
+	ssize_t		left = received;
+
+	for (size_t i = 0; i < iovcnt && left > 0; i++)
+	{
+		ssize_t		size = Min(left, iov[i].iov_len);
+
+		if (!inspect(guard, iov[i].iov_base, size))
+			return refuse(guard);
+		left -= size;
+	}
+	return received;
+}
+
+static ssize_t
+guard_writev(mongoc_stream_t *base, mongoc_iovec_t *iov, size_t iovcnt,
+			 int32_t timeout_msec)
+{
+	mongoc_stream_t *below = ((Guard *) base)->below;
+
+	return below->writev(below, iov, iovcnt, timeout_msec);
+}
+
+static int
+guard_flush(mongoc_stream_t *base)
+{
+	return mongoc_stream_flush(((Guard *) base)->below);
+}
+
+static int
+guard_close(mongoc_stream_t *base)
+{
+	return mongoc_stream_close(((Guard *) base)->below);
+}
+
+static void
+guard_destroy(mongoc_stream_t *base)
+{
+	mongoc_stream_destroy(((Guard *) base)->below);
+	free(((Guard *) base)->copy);
+	bson_free(base);
+}
+
+static void
+guard_failed(mongoc_stream_t *base)
+{
+	mongoc_stream_failed(((Guard *) base)->below);
+	free(((Guard *) base)->copy);
+	bson_free(base);
+}
+
+static int
+guard_setsockopt(mongoc_stream_t *base, int level, int optname, void *optval,
+				 mongoc_socklen_t optlen)
+{
+	return mongoc_stream_setsockopt(((Guard *) base)->below, level, optname,
+									optval, optlen);
+}
+
+/* The driver polls the lowest stream. */
+static mongoc_stream_t *
+guard_get_base_stream(mongoc_stream_t *base)
+{
+	return ((Guard *) base)->below;
+}
+
+static bool
+guard_check_closed(mongoc_stream_t *base)
+{
+	return mongoc_stream_check_closed(((Guard *) base)->below);
+}
+
+static bool
+guard_timed_out(mongoc_stream_t *base)
+{
+	Guard	   *guard = (Guard *) base;
+
+	return !guard->broken && mongoc_stream_timed_out(guard->below);
+}
+
+static bool
+guard_should_retry(mongoc_stream_t *base)
+{
+	Guard	   *guard = (Guard *) base;
+
+	return !guard->broken && mongoc_stream_should_retry(guard->below);
+}
+
+/* Takes the stream below over. */
+mongoc_stream_t *
+mm_mongo_guard_new(MmWire *wire, mongoc_stream_t *below, const char *host)
+{
+	Guard	   *guard = bson_malloc0(sizeof(Guard));
+
+	guard->base.type = GUARD_TYPE;
+	guard->base.destroy = guard_destroy;
+	guard->base.close = guard_close;
+	guard->base.flush = guard_flush;
+	guard->base.writev = guard_writev;
+	guard->base.readv = guard_readv;
+	guard->base.setsockopt = guard_setsockopt;
+	guard->base.get_base_stream = guard_get_base_stream;
+	guard->base.check_closed = guard_check_closed;
+	guard->base.failed = guard_failed;
+	guard->base.timed_out = guard_timed_out;
+	guard->base.should_retry = guard_should_retry;
+	guard->below = below;
+	guard->wire = wire;
+	strlcpy(guard->host, host, sizeof(guard->host));
+	return &guard->base;
+}
