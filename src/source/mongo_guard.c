@@ -227,6 +227,7 @@ take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
 	guard->copy = NULL;
 	return sound;
 }
+
 /* Keeps what is missing of the head.  False: it is not in order. */
 static bool
 take_head(Guard *guard, const uint8 *data, size_t size)
