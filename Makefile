@@ -6,10 +6,11 @@
 #   make demo           set-up, build, private servers, a migration to watch
 #   make check          set-up, build, private servers, every test
 #   make check-faults   the fault suite in full: kills at every step
+#   make check-asan     tests that load, with sanitizers
 #   make bench          what a migration costs, beside its bounds and its peers
 #   make fuzz           damaged documents, with sanitizers
 
-ifneq ($(filter demo check check-faults bench fuzz,$(MAKECMDGOALS)),)
+ifneq ($(filter demo check check-faults check-asan bench fuzz,$(MAKECMDGOALS)),)
 
 # These set up a machine that may have neither PostgreSQL nor pkg-config yet,
 # so that nothing of PGXS is read for them.
@@ -22,13 +23,16 @@ check:
 check-faults:
 	@scripts/check-faults
 
+check-asan:
+	@scripts/check-asan
+
 bench:
 	@bench/run
 
 fuzz:
 	@scripts/fuzz
 
-.PHONY: demo check check-faults bench fuzz
+.PHONY: demo check check-faults check-asan bench fuzz
 
 else
 
