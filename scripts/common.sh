@@ -37,6 +37,16 @@ as_root()
 	if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
 }
 
+# Tests run as another user, who may not be let into root's checkout: then they run in a copy.
+make_readable()
+{
+	as_user test -r "$root/Makefile" 2>/dev/null && return
+	cp -r "$root" "$work/project"
+	chmod -R a+rX "$work/project"
+	root=$work/project
+	tools=$root/.tools
+}
+
 bindir() { "$PG_CONFIG" --bindir; }
 
 find_mongod()
