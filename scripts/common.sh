@@ -4,6 +4,7 @@
 #                            that was started in it
 #   start_mongod             sets MONGODB_URI; a replica set of one
 #   start_postgres DATABASE  sets PGHOST, PGPORT, PGUSER, PGDATABASE
+#   make_readable            for tests that run as another user
 #   as_user COMMAND...       runs a command as the user PostgreSQL runs as
 #   use_variant NAME VARIABLE=VALUE...
 #                            a copy of the PostgreSQL installation with the

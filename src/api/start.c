@@ -28,8 +28,8 @@
 #include "api/api.h"
 #include "compat.h"
 #include "job/catalog.h"
-#include "job/watch.h"
 #include "job/queue.h"
+#include "job/watch.h"
 #include "job/worker.h"
 #include "settings.h"
 

@@ -146,19 +146,19 @@ read_extension(Oid *oid, Oid *owner)
 /*
  * DROP EXTENSION locks the extension before it locks our tables.  So with
  * this lock it waits for the end of our transaction, and we do not find a
- * table gone in the middle of it, or wait in a circle.  False: it was held.
+ * table gone in the middle of it, or wait in a circle.
  */
-static bool
-lock_extension(Oid oid)
+static LockAcquireResult
+lock_extension(Oid oid, bool wait)
 {
 	LOCKTAG		tag;
+	LockAcquireResult result;
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, oid, 0);
-	if (LockAcquire(&tag, AccessShareLock, false,
-					false) == LOCKACQUIRE_ALREADY_HELD)
-		return false;
-	AcceptInvalidationMessages();
-	return true;
+	result = LockAcquire(&tag, AccessShareLock, false, !wait);
+	if (result == LOCKACQUIRE_OK)
+		AcceptInvalidationMessages();
+	return result;
 }
 
 /*
@@ -172,7 +172,7 @@ find_extension(Oid *oid, Oid *owner)
 
 	if (found && OidIsValid(expected_extension) && *oid != expected_extension)
 		found = false;
-	if (found && lock_extension(*oid))
+	if (found && lock_extension(*oid, true) == LOCKACQUIRE_OK)
 	{
 		Oid			locked = *oid;
 
@@ -197,16 +197,10 @@ mm_catalog_try_lock(const char *table)
 	Oid			oid,
 				owner,
 				relid;
-	LOCKTAG		tag;
 
-	if (!read_extension(&oid, &owner))
-		return false;
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId, oid, 0);
-	if (LockAcquire(&tag, AccessShareLock, false,
-					true) == LOCKACQUIRE_NOT_AVAIL)
-		return false;
-	AcceptInvalidationMessages();
-	if (!mm_catalog_exists())
+	if (!read_extension(&oid, &owner) ||
+		lock_extension(oid, false) == LOCKACQUIRE_NOT_AVAIL ||
+		!mm_catalog_exists())
 		return false;
 	relid = get_relname_relid(table, get_namespace_oid("mongo_migrate", true));
 	return OidIsValid(relid) &&

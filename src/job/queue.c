@@ -113,30 +113,48 @@ end_waiting(Oid extension)
 	is_waiter = false;
 }
 
-/*
- * After a crash the waiter may be back before those whose job was running:
- * in its first seconds, it takes the state of their jobs for their lock.
- */
+/* Locks of a kind, those of this process left out. */
 static int
-count_running(bool is_young)
+count_others(Oid database, Oid class, int kind)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
 	int			count;
 
-	mm_arg_oid(&args, MM_LOCK_CLASS);
-	mm_arg_bool(&args, is_young);
+	mm_arg_oid(&args, database);
+	mm_arg_oid(&args, class);
+	mm_arg_int4(&args, kind);
+	mm_arg_int4(&args, MyProcPid);
 	mm_catalog_begin(&scope);
-	mm_catalog_query("SELECT greatest("
-					 "(SELECT count(*) FROM pg_locks"
-					 " WHERE locktype = 'advisory' AND database = 0"
-					 " AND classid = $1 AND objsubid = 6 AND granted),"
-					 "(SELECT count(*) FROM mongo_migrate.job WHERE $2"
-					 " AND state IN ('running', 'pausing', 'canceling')"
-					 " AND shared_handle IS NOT NULL))::integer", &args);
+	mm_catalog_query("SELECT count(*)::integer FROM pg_locks"
+					 " WHERE locktype = 'advisory' AND database = $1"
+					 " AND classid = $2 AND objsubid = $3 AND granted"
+					 " AND pid <> $4", &args);
 	count = mm_row_int4(0, 1);
 	mm_catalog_end(&scope);
 	return count;
+}
+
+static int
+count_unfinished(void)
+{
+	MmCatalogScope scope;
+	int			count;
+
+	mm_catalog_begin(&scope);
+	mm_catalog_query("SELECT count(*)::integer FROM mongo_migrate.job"
+					 " WHERE state IN ('running', 'pausing', 'canceling')"
+					 " AND shared_handle IS NOT NULL", NULL);
+	count = mm_row_int4(0, 1);
+	mm_catalog_end(&scope);
+	return count;
+}
+
+/* Jobs that run, but for that of this process. */
+static int
+count_running(void)
+{
+	return count_others(InvalidOid, MM_LOCK_CLASS, MM_LOCK_RUNNING);
 }
 
 /* How many jobs can run with the worker slots that others leave to us. */
@@ -150,20 +168,25 @@ slot_limit(void)
 	return Max((slots - 1) / 2, 1);
 }
 
+/*
+ * After a crash the waiter may be back before those whose job was running:
+ * in its first seconds, it takes the state of their jobs for their lock.
+ */
 static bool
 has_room(void)
 {
-	bool		is_young = !TimestampDifferenceExceeds(MyStartTimestamp,
-													   GetCurrentTimestamp(),
-													   COME_BACK_MS);
+	int			running = count_running();
 
-	return count_running(is_young) < Min(mm_max_running_jobs, slot_limit());
+	if (!TimestampDifferenceExceeds(MyStartTimestamp, GetCurrentTimestamp(),
+									COME_BACK_MS))
+		running = Max(running, count_unfinished());
+	return running < Min(mm_max_running_jobs, slot_limit());
 }
 
 bool
 mm_queue_is_full(void)
 {
-	return count_running(false) >= mm_max_running_jobs;
+	return count_running() >= mm_max_running_jobs;
 }
 
 /*
@@ -319,21 +342,7 @@ mm_queue_attend(void)
 static int
 count_attendants(Oid extension)
 {
-	MmArgs		args = {0};
-	MmCatalogScope scope;
-	int			count;
-
-	mm_arg_oid(&args, MyDatabaseId);
-	mm_arg_oid(&args, extension);
-	mm_arg_int4(&args, MyProcPid);
-	mm_catalog_begin(&scope);
-	mm_catalog_query("SELECT count(*)::integer FROM pg_locks"
-					 " WHERE locktype = 'advisory' AND database = $1"
-					 " AND classid = $2 AND objsubid = 8 AND granted"
-					 " AND pid <> $3", &args);
-	count = mm_row_int4(0, 1);
-	mm_catalog_end(&scope);
-	return count;
+	return count_others(MyDatabaseId, extension, MM_LOCK_ATTENDANT);
 }
 
 /*
