@@ -3,10 +3,15 @@
 #   run_tap FILE...   each with servers of its own; adds to $passed, $failed
 #   run_faults        the fault suite, on a build with fault points; short,
 #                     or in full with MM_LONG=1
-#   end_check         the last line; false when anything failed
+#   end_check         the failures once more, and the last line; false when
+#                     anything failed
 
 passed=0
 failed=0
+failures=
+
+# What may be cut of a long output is its beginning.
+note_failure() { failures+="$*"$'\n'; }
 
 as_root_chown() { [[ $(id -u) != 0 ]] || chown postgres: "$1"; }
 
@@ -46,6 +51,7 @@ report_tap()
 		grep '^# figure' "$2/out" || true
 	else
 		echo "$1: $ok passed, $bad FAILED"
+		note_failure "$1: $bad FAILED" "$(grep -E '^not ok' "$2/out" || tail -n 2 "$2/err")"
 		grep -A 12 -E '^not ok' "$2/out" || tail -n 5 "$2/out"
 		tail -n 30 "$2/err"
 		# in one place before 16, in the other since
@@ -65,7 +71,7 @@ run_faults()
 	if [[ $(count_points "$normal") == 0 && $(count_points "$PG_CONFIG") -gt 0 ]]; then
 		passed=$((passed + 1))
 	else
-		echo "fault points: FAILED, not in the one build that should have them"
+		note_failure "fault points: FAILED, not in the one build that should have them"
 		failed=$((failed + 1))
 	fi
 	# shellcheck disable=SC2046
@@ -74,6 +80,8 @@ run_faults()
 
 end_check()
 {
+	printf '%s' "$failures"
 	echo "$passed passed, $failed failed"
+	checked=yes
 	[[ $failed == 0 && $passed -gt 0 ]]
 }

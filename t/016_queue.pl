@@ -40,9 +40,8 @@ sub start_slow
 {
 	my ($options, $database) = @_;
 	my $table = 'slow' . ++$tables;
-	my $job = sql(qq(SELECT migrate_start('$uri', 'narrow', target => '$table', workers => 1, options => '{$options}')), $database);
-	sql("SELECT migrate_alter($job, max_docs_per_second => 10)", $database);
-	return $job;
+	$options = join ',', '"max_docs_per_second": 10', $options || ();
+	return sql(qq(SELECT migrate_start('$uri', 'narrow', target => '$table', workers => 1, options => '{$options}')), $database);
 }
 
 sub start_small
