@@ -32,8 +32,6 @@
  */
 #include "postgres.h"
 
-#include <signal.h>
-
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -47,6 +45,7 @@
 
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/crew.h"
 #include "job/debug.h"
 #include "job/queue.h"
 #include "job/retry.h"
@@ -58,10 +57,6 @@
 #include "source/source.h"
 
 #define POLL_MS 250
-#define START_RETRY_MS 5000
-/* After a loader that ended with work in its hands. */
-#define RESTART_MS 1000
-#define STOP_PATIENCE_MS 2000
 #define RIGHTS_MS 2000
 /* Documents read before their share of rejects means anything. */
 #define REJECTS_WORTH_TELLING 1000
@@ -73,16 +68,12 @@ typedef struct Coordinator
 	MemoryContext poll_context; /* of one look at the job */
 	MmJob	   *job;
 	List	   *tables;
-	MmShared   *shared;
-	int64		shared_handle;
-	int			generation;
+	MmCrew	   *crew;			/* NULL: the job has not run yet */
 	MmRate		rate;
 	MmRetry		retry;			/* of what this process does itself */
 	MmPhase		phase;			/* entered last */
 	MmFailure  *passing;		/* to be waited out before the next pass */
 	bool		tried_enough;	/* the error at hand has outlasted its retries */
-	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
-	TimestampTz next_start;		/* of loaders, after one that failed */
 	TimestampTz starved_since;	/* when there was a loader last */
 	TimestampTz rights_checked;
 	bool		expired;		/* jobs whose time is over */
@@ -106,213 +97,6 @@ typedef struct Poll
 
 /* One per process; static for callbacks without an argument. */
 static Coordinator coordinator;
-
-/* ---------------------------------------------------------------------
- * Loaders
- * ---------------------------------------------------------------------
- */
-
-static int
-count_loaders(const Coordinator *c)
-{
-	int			n = 0;
-
-	for (int i = 0; i < c->shared->nloaders; i++)
-		n += c->loaders[i] != NULL;
-	return n;
-}
-
-/*
- * A loader has ended: normally without a chunk, which it would have given
- * back itself.  One that did not, or that never came so far, is replaced
- * after a pause, or a cause that lasts would make the postmaster start
- * processes all the time.
- */
-static void
-see_off(Coordinator *c, int slot)
-{
-	MmLoaderState state;
-
-	mm_shared_read_loader(c->shared, slot, &state);
-	mm_shared_clear_loader(c->shared, slot);
-	if (state.pid != 0 && state.chunk_no == 0)
-		return;
-	c->next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												RESTART_MS);
-	if (state.chunk_no == 0)
-		return;
-	mm_worker_tx_begin();
-	if (mm_catalog_exists())
-		mm_chunk_give_back(c->job->job_id, state.chunk_no, state.attempt);
-	mm_worker_tx_commit();
-}
-
-static void
-reset_orphans(Coordinator *c)
-{
-	mm_worker_tx_begin();
-	if (mm_catalog_exists())
-		mm_chunk_reset_orphans(c->job->job_id, true);
-	mm_worker_tx_commit();
-}
-
-/*
- * Takes the slots back whose loaders have ended, with their chunks: the one
- * that a loader published, or any that is still running when no loader is
- * left, since one may die between claim and publication.
- */
-static void
-reap_loaders(Coordinator *c)
-{
-	bool		reaped = false;
-
-	for (int i = 0; i < c->shared->nloaders; i++)
-	{
-		pid_t		pid;
-
-		if (c->loaders[i] == NULL ||
-			GetBackgroundWorkerPid(c->loaders[i], &pid) != BGWH_STOPPED)
-			continue;
-		pfree(c->loaders[i]);
-		c->loaders[i] = NULL;
-		see_off(c, i);
-		reaped = true;
-	}
-	if (reaped && count_loaders(c) == 0)
-		reset_orphans(c);
-}
-
-/* At exit, by an error too: the postmaster ends what we started. */
-static void
-terminate_loaders(int code, Datum arg)
-{
-	Coordinator *c = &coordinator;
-
-	for (int i = 0; c->shared != NULL && i < c->shared->nloaders; i++)
-		if (c->loaders[i] != NULL)
-			TerminateBackgroundWorker(c->loaders[i]);
-}
-
-/* SIGUSR1 only sets their latch, in case one waits; SIGINT ends a query. */
-static void
-signal_loaders(Coordinator *c, int signal)
-{
-	for (int i = 0; i < c->shared->nloaders; i++)
-	{
-		pid_t		pid;
-
-		if (c->loaders[i] != NULL &&
-			GetBackgroundWorkerPid(c->loaders[i], &pid) == BGWH_STARTED)
-			kill(pid, signal);
-	}
-}
-
-/*
- * Has all loaders leave at their next batch, and waits for it.  One that does
- * not in time may wait for somebody's lock: its query is canceled.
- */
-static void
-stop_loaders(Coordinator *c, MmJobState wanted)
-{
-	TimestampTz since = GetCurrentTimestamp();
-
-	pg_atomic_write_u32(&c->shared->wanted, wanted);
-	for (;;)
-	{
-		reap_loaders(c);
-		if (count_loaders(c) == 0)
-			break;
-		signal_loaders(c, TimestampDifferenceExceeds(since,
-													 GetCurrentTimestamp(),
-													 STOP_PATIENCE_MS) ?
-					   SIGINT : SIGUSR1);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-/* Once per process in the events, at most once a minute in the log. */
-static void
-tell_shortage(Coordinator *c, int have)
-{
-	c->next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												START_RETRY_MS);
-	if (c->told_shortage)
-		return;
-	c->told_shortage = true;
-	mm_worker_tx_begin();
-	mm_job_event(c->job->job_id, "warning", mm_phase_name(MM_PHASE_COPYING),
-				 psprintf("only %d of %d workers could be started", have,
-						  c->job->workers),
-				 psprintf("max_worker_processes is %d, mongo_migrate.max_workers is %d.",
-						  max_worker_processes, mm_max_workers));
-	mm_worker_tx_commit();
-}
-
-/*
- * Waiting for a slot that never comes is a hang: without a single loader of
- * any job for max_retry_time, the slots belong to others for good.
- */
-static void
-check_starved(Coordinator *c, const Poll *poll, int have)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (have > 0 || poll->loaders > 0 || c->starved_since == 0)
-		c->starved_since = now;
-	else if (TimestampDifferenceExceeds(c->starved_since, now,
-										c->job->options.max_retry_time_ms))
-	{
-		c->tried_enough = true;
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not start a background worker"),
-				 errdetail("All %d slots of max_worker_processes are in use.",
-						   max_worker_processes),
-				 errhint("Raise max_worker_processes, then SELECT migrate_retry(%lld).",
-						 (long long) c->job->job_id)));
-	}
-}
-
-/*
- * All loaders but the first leave a worker slot free, so that another job
- * can be started, if only to wait in the queue.
- */
-static void
-start_loaders(Coordinator *c, const Poll *poll)
-{
-	int			have = count_loaders(c);
-	int			want = Min(c->job->workers, poll->open);
-	int			slots = Min(c->job->workers, c->shared->nloaders);
-	int			allowed = Min(poll->allowed,
-							  Max(poll->free_slots - 1, have == 0));
-
-	if (have >= want || GetCurrentTimestamp() < c->next_start)
-		return;
-	for (int i = 0; i < slots && have < want; i++)
-	{
-		MmWorkerArgs args = c->args;
-		MemoryContext old;
-
-		if (c->loaders[i] != NULL)
-			continue;
-		args.generation = c->generation;
-		args.slot = i;
-		args.shared_handle = c->shared_handle;
-		old = MemoryContextSwitchTo(c->context);
-		if (allowed-- > 0)
-			c->loaders[i] = mm_worker_start_loader(&args);
-		MemoryContextSwitchTo(old);
-		if (c->loaders[i] == NULL)
-			break;
-		have++;
-	}
-	check_starved(c, poll, have);
-	if (have < want)
-		tell_shortage(c, have);
-}
 
 /* ---------------------------------------------------------------------
  * Copying
@@ -378,29 +162,29 @@ obey_changes(Coordinator *c, const MmJob *now)
 	if (now == NULL)
 		return;
 	c->job->options.reject_limit = now->options.reject_limit;
-	mm_shared_set_rate(c->shared, now->options.max_docs_per_second);
+	mm_shared_set_rate(c->crew->shared, now->options.max_docs_per_second);
 	if (now->workers == c->job->workers)
 		return;
 	c->job->workers = now->workers;
-	pg_atomic_write_u32(&c->shared->wanted_loaders, now->workers);
 	c->told_shortage = false;
-	c->next_start = 0;
-	signal_loaders(c, SIGUSR1);
+	mm_crew_limit(c->crew, now->workers);
+	mm_crew_hurry(c->crew);
 }
 
 static void
 publish_rate(Coordinator *c)
 {
+	MmShared   *shared = c->crew->shared;
 	TimestampTz now = GetCurrentTimestamp();
 	MmCounters	sum;
 	double		rate;
 
-	(void) mm_shared_totals(c->shared, &sum);
+	(void) mm_shared_totals(shared, &sum);
 	rate = mm_rate_update(&c->rate, now, sum.docs_read);
-	SpinLockAcquire(&c->shared->mutex);
-	c->shared->rate = rate;
-	c->shared->updated_at = now;
-	SpinLockRelease(&c->shared->mutex);
+	SpinLockAcquire(&shared->mutex);
+	shared->rate = rate;
+	shared->updated_at = now;
+	SpinLockRelease(&shared->mutex);
 }
 
 static void
@@ -415,6 +199,69 @@ raise_chunk_failure(Coordinator *c)
 	MemoryContextSwitchTo(c->context);
 	c->tried_enough = true;
 	mm_worker_raise(&failure);
+}
+
+/* In the events, once for each number of workers asked for. */
+static void
+tell_shortage(Coordinator *c, int have)
+{
+	if (c->told_shortage)
+		return;
+	c->told_shortage = true;
+	mm_worker_tx_begin();
+	mm_job_event(c->job->job_id, "warning", mm_phase_name(MM_PHASE_COPYING),
+				 psprintf("only %d of %d workers could be started", have,
+						  c->job->workers),
+				 psprintf("max_worker_processes is %d, mongo_migrate.max_workers is %d.",
+						  max_worker_processes, mm_max_workers));
+	mm_worker_tx_commit();
+}
+
+/*
+ * Waiting for a slot that never comes is a hang: without a single loader of
+ * any job for max_retry_time, the slots belong to others for good.
+ */
+static void
+check_starved(Coordinator *c, const Poll *poll, int have)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (have > 0 || poll->loaders > 0 || c->starved_since == 0)
+		c->starved_since = now;
+	else if (TimestampDifferenceExceeds(c->starved_since, now,
+										c->job->options.max_retry_time_ms))
+	{
+		c->tried_enough = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start a background worker"),
+				 errdetail("All %d slots of max_worker_processes are in use.",
+						   max_worker_processes),
+				 errhint("Raise max_worker_processes, then SELECT migrate_retry(%lld).",
+						 (long long) c->job->job_id)));
+	}
+}
+
+/*
+ * All loaders but the first leave a worker slot free, so that another job
+ * can be started, if only to wait in the queue.
+ */
+static void
+start_loaders(Coordinator *c, const Poll *poll)
+{
+	int			want = Min(c->job->workers, poll->open);
+	int			have = mm_crew_count(c->crew);
+
+	if (have >= want)
+		return;
+	if (!mm_crew_start(c->crew, want,
+					   Min(poll->allowed,
+						   Max(poll->free_slots - 1, have == 0))))
+		return;
+	have = mm_crew_count(c->crew);
+	check_starved(c, poll, have);
+	if (have < want)
+		tell_shortage(c, have);
 }
 
 /* After failures of our own: what failed works again. */
@@ -466,7 +313,7 @@ check_reject_limit(Coordinator *c, Poll *poll)
 
 	if (limit < 0 || poll->books.docs_rejected <= limit)
 		return;
-	stop_loaders(c, MM_JOB_CANCELING);
+	mm_crew_stop(c->crew, MM_JOB_CANCELING);
 	poll_job(c, poll);			/* they have committed more meanwhile */
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
@@ -522,7 +369,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		Poll		poll;
 
 		CHECK_FOR_INTERRUPTS();
-		reap_loaders(c);
+		mm_crew_reap(c->crew);
 		poll_job(c, &poll);
 		mm_queue_poll();
 		obey_changes(c, poll.job);
@@ -536,7 +383,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 			break;
 		if (poll.failed > 0)
 		{
-			stop_loaders(c, MM_JOB_CANCELING);
+			mm_crew_stop(c->crew, MM_JOB_CANCELING);
 			raise_chunk_failure(c);
 		}
 		warn_of_rejects(c, table, &poll);
@@ -551,8 +398,8 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
 	}
-	stop_loaders(c, MM_JOB_CANCELING);	/* they are on their way out */
-	pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
+	mm_crew_stop(c->crew, MM_JOB_CANCELING);	/* they are on their way out */
+	pg_atomic_write_u32(&c->crew->shared->wanted, MM_JOB_RUNNING);
 	return true;
 }
 
@@ -591,11 +438,11 @@ plan_table(Coordinator *c, MmJobTable *table)
 
 	if (!mm_step_plan(c->job, table, stop_wanted))
 		return false;
-	c->next_start = 0;
+	mm_crew_hurry(c->crew);
 	if (again)
 	{
 		poll_job(c, &poll);
-		mm_shared_reset(c->shared, &poll.books);
+		mm_shared_reset(c->crew->shared, &poll.books);
 		memset(&c->rate, 0, sizeof(c->rate));
 		c->told_rejects = false;
 	}
@@ -654,22 +501,19 @@ run_table(Coordinator *c, MmJobTable *table)
  */
 
 static void
-create_shared(Coordinator *c)
+create_crew(Coordinator *c)
 {
 	MmCounters	books;
 	int			open,
 				failed;
 
-	if (c->shared != NULL)
+	if (c->crew != NULL)
 		return;
 	mm_chunk_totals(c->args.job_id, &books, &open, &failed);
+	MemoryContextSwitchTo(c->context);
 	/* with room for workers that migrate_alter() may add */
-	c->shared = mm_shared_create(c->args.job_id,
-								 Max(c->job->workers, mm_max_workers),
-								 &books, &c->shared_handle);
-	c->loaders = MemoryContextAllocZero(c->context, c->shared->nloaders *
-										sizeof(BackgroundWorkerHandle *));
-	before_shmem_exit(terminate_loaders, (Datum) 0);
+	c->crew = mm_crew_create(&c->args, Max(c->job->workers, mm_max_workers),
+							 &books);
 }
 
 /*
@@ -680,6 +524,7 @@ static bool
 begin_running(Coordinator *c, bool crashed)
 {
 	bool		run;
+	int			generation;
 
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
@@ -688,21 +533,22 @@ begin_running(Coordinator *c, bool crashed)
 							 c->job->state == MM_JOB_RUNNING);
 	if (run)
 	{
-		create_shared(c);
-		c->next_start = 0;
-		pg_atomic_write_u32(&c->shared->wanted, MM_JOB_RUNNING);
-		pg_atomic_write_u32(&c->shared->wanted_loaders, c->job->workers);
-		mm_shared_set_rate(c->shared, c->job->options.max_docs_per_second);
+		create_crew(c);
+		mm_crew_hurry(c->crew);
+		pg_atomic_write_u32(&c->crew->shared->wanted, MM_JOB_RUNNING);
+		mm_crew_limit(c->crew, c->job->workers);
+		mm_shared_set_rate(c->crew->shared, c->job->options.max_docs_per_second);
 		mm_chunk_reset_orphans(c->args.job_id, !crashed);
-		c->generation = mm_job_begin_running(c->args.job_id,
-											 c->shared_handle);
+		generation = mm_job_begin_running(c->args.job_id,
+										  c->crew->args.shared_handle);
+		c->crew->args.generation = generation;
 		MemoryContextSwitchTo(c->context);
 		c->tables = mm_job_load_tables(c->args.job_id);
 		mm_worker_apply_options(c->job);
-		if (c->generation > 1)
+		if (generation > 1)
 			mm_job_event(c->args.job_id, "info", NULL,
 						 psprintf("continued, %d. start of the coordinator",
-								  c->generation), NULL);
+								  generation), NULL);
 	}
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
@@ -804,7 +650,7 @@ run_job(Coordinator *c, bool crashed)
 		foreach(lc, c->tables)
 			completed = completed && run_table(c, lfirst(lc));
 		if (!completed)
-			stop_loaders(c, MM_JOB_PAUSING);
+			mm_crew_stop(c->crew, MM_JOB_PAUSING);
 	} while (!finish(c, completed));
 }
 
@@ -984,8 +830,8 @@ run_guarded(Coordinator *c, bool crashed)
 	PG_END_TRY();
 	MemoryContextSwitchTo(c->context);
 
-	if ((canceled || failure != NULL) && c->shared != NULL)
-		stop_loaders(c, MM_JOB_CANCELING);
+	if ((canceled || failure != NULL) && c->crew != NULL)
+		mm_crew_stop(c->crew, MM_JOB_CANCELING);
 	if (failure != NULL && give_up_records(c, failure))
 		return false;
 	if (failure != NULL && may_pass(c, failure))

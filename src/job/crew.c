@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ *
+ * crew.c
+ *	  The loaders of one job: start, replacement, stop.
+ *
+ * A loader has a slot in the shared memory of the job, where it publishes
+ * which chunk it works on.  One that ends by itself has given its chunk back;
+ * of one that could not, the chunk is given back here, when the postmaster
+ * says that it is gone.
+ *
+ * To stop them, a flag is set in the shared memory, which they look at between
+ * batches and while they wait for the source.  One that is still there after
+ * STOP_PATIENCE_MS may wait for somebody's lock: its query is canceled, which
+ * loses what it has read since its last checkpoint, and no more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "job/catalog.h"
+#include "job/crew.h"
+
+#define POLL_MS 250
+/* After one that found no worker slot. */
+#define START_RETRY_MS 5000
+/* After one that ended with work in its hands. */
+#define RESTART_MS 1000
+#define STOP_PATIENCE_MS 500
+
+/* At exit, by an error too: the postmaster ends what we started. */
+static void
+terminate_loaders(int code, Datum arg)
+{
+	MmCrew	   *crew = (MmCrew *) DatumGetPointer(arg);
+
+	for (int i = 0; i < crew->shared->nloaders; i++)
+		if (crew->loaders[i] != NULL)
+			TerminateBackgroundWorker(crew->loaders[i]);
+}
+
+MmCrew *
+mm_crew_create(const MmWorkerArgs *args, int nloaders, const MmCounters *books)
+{
+	MmCrew	   *crew = palloc0(sizeof(MmCrew));
+
+	crew->context = CurrentMemoryContext;
+	crew->args = *args;
+	crew->shared = mm_shared_create(args->job_id, nloaders, books,
+									&crew->args.shared_handle);
+	crew->loaders = palloc0(nloaders *
+							 sizeof(BackgroundWorkerHandle *));
+	before_shmem_exit(terminate_loaders, PointerGetDatum(crew));
+	return crew;
+}
+
+int
+mm_crew_count(const MmCrew *crew)
+{
+	int			n = 0;
+
+	for (int i = 0; i < crew->shared->nloaders; i++)
+		n += crew->loaders[i] != NULL;
+	return n;
+}
+
+static void
+wait_before_next(MmCrew *crew, int ms)
+{
+	crew->next_start = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
+
+bool
+mm_crew_start(MmCrew *crew, int want, int allowed)
+{
+	int			have = mm_crew_count(crew);
+	int			slots = Min(want, crew->shared->nloaders);
+
+	if (GetCurrentTimestamp() < crew->next_start)
+		return false;
+	for (int i = 0; i < slots && have < want; i++)
+	{
+		MmWorkerArgs args = crew->args;
+		MemoryContext old;
+
+		if (crew->loaders[i] != NULL)
+			continue;
+		args.slot = i;
+		old = MemoryContextSwitchTo(crew->context);
+		if (allowed-- > 0)
+			crew->loaders[i] = mm_worker_start_loader(&args);
+		MemoryContextSwitchTo(old);
+		if (crew->loaders[i] == NULL)
+		{
+			wait_before_next(crew, START_RETRY_MS);
+			break;
+		}
+		have++;
+	}
+	return true;
+}
+
+void
+mm_crew_hurry(MmCrew *crew)
+{
+	crew->next_start = 0;
+}
+
+/*
+ * A loader has ended: normally without a chunk, which it would have given
+ * back itself.  One that did not, or that never came so far, is replaced
+ * after a pause, or a cause that lasts would make the postmaster start
+ * processes all the time.
+ */
+static void
+see_off(MmCrew *crew, int slot)
+{
+	MmLoaderState state;
+
+	mm_shared_read_loader(crew->shared, slot, &state);
+	mm_shared_clear_loader(crew->shared, slot);
+	if (state.pid != 0 && state.chunk_no == 0)
+		return;
+	wait_before_next(crew, RESTART_MS);
+	if (state.chunk_no == 0)
+		return;
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		mm_chunk_give_back(crew->args.job_id, state.chunk_no, state.attempt);
+	mm_worker_tx_commit();
+}
+
+static void
+reset_orphans(const MmCrew *crew)
+{
+	mm_worker_tx_begin();
+	if (mm_catalog_exists())
+		mm_chunk_reset_orphans(crew->args.job_id, true);
+	mm_worker_tx_commit();
+}
+
+/*
+ * The chunk of a loader is the one that it published; when no loader is left,
+ * it is any that is still running, since one may die between claim and
+ * publication.
+ */
+void
+mm_crew_reap(MmCrew *crew)
+{
+	bool		reaped = false;
+
+	for (int i = 0; i < crew->shared->nloaders; i++)
+	{
+		pid_t		pid;
+
+		if (crew->loaders[i] == NULL ||
+			GetBackgroundWorkerPid(crew->loaders[i], &pid) != BGWH_STOPPED)
+			continue;
+		pfree(crew->loaders[i]);
+		crew->loaders[i] = NULL;
+		see_off(crew, i);
+		reaped = true;
+	}
+	if (reaped && mm_crew_count(crew) == 0)
+		reset_orphans(crew);
+}
+
+/* SIGUSR1 only sets their latch, in case one waits; SIGINT ends a query. */
+static void
+signal_loaders(const MmCrew *crew, int signal)
+{
+	for (int i = 0; i < crew->shared->nloaders; i++)
+	{
+		pid_t		pid;
+
+		if (crew->loaders[i] != NULL &&
+			GetBackgroundWorkerPid(crew->loaders[i], &pid) == BGWH_STARTED)
+			kill(pid, signal);
+	}
+}
+
+void
+mm_crew_limit(MmCrew *crew, int n)
+{
+	pg_atomic_write_u32(&crew->shared->wanted_loaders, n);
+	signal_loaders(crew, SIGUSR1);
+}
+
+void
+mm_crew_stop(MmCrew *crew, MmJobState wanted)
+{
+	TimestampTz since = GetCurrentTimestamp();
+
+	pg_atomic_write_u32(&crew->shared->wanted, wanted);
+	for (;;)
+	{
+		TimestampTz now = GetCurrentTimestamp();
+
+		mm_crew_reap(crew);
+		if (mm_crew_count(crew) == 0)
+			break;
+		signal_loaders(crew, TimestampDifferenceExceeds(since, now,
+														STOP_PATIENCE_MS) ?
+					   SIGINT : SIGUSR1);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,62 @@
+/*-------------------------------------------------------------------------
+ *
+ * crew.h
+ *	  The loaders of one job, started, seen off and stopped by its coordinator.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef MM_CREW_H
+#define MM_CREW_H
+
+#include "postgres.h"
+
+#include "postmaster/bgworker.h"
+
+#include "job/shared.h"
+#include "job/worker.h"
+
+/* In the memory of the coordinator, which has one at most. */
+typedef struct MmCrew
+{
+	MmShared   *shared;
+	MmWorkerArgs args;			/* of a loader, but for its slot */
+	MemoryContext context;
+	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
+	TimestampTz next_start;		/* after a loader that failed, or had no slot */
+} MmCrew;
+
+/*
+ * Makes the shared memory for up to nloaders of the job, with its books so
+ * far.  The crew lives in the current memory context; when this process
+ * exits, so do its loaders.
+ */
+extern MmCrew *mm_crew_create(const MmWorkerArgs *args, int nloaders,
+							  const MmCounters *books);
+
+extern int	mm_crew_count(const MmCrew *crew);
+
+/*
+ * Starts loaders, up to want in all, in the slots below it, but no more than
+ * allowed new ones.  False: not tried, as an earlier failure is too near.
+ */
+extern bool mm_crew_start(MmCrew *crew, int want, int allowed);
+
+/* Loaders that could not be started are tried again at once. */
+extern void mm_crew_hurry(MmCrew *crew);
+
+/*
+ * Takes the slots back whose loaders have ended, and their chunks.  Needs to
+ * be outside a transaction, as the next.
+ */
+extern void mm_crew_reap(MmCrew *crew);
+
+/*
+ * Has all loaders leave at their next batch, and waits for it.  wanted:
+ * pausing or canceling.
+ */
+extern void mm_crew_stop(MmCrew *crew, MmJobState wanted);
+
+/* Loaders that are not among the first n leave at their next batch. */
+extern void mm_crew_limit(MmCrew *crew, int n);
+
+#endif							/* MM_CREW_H */
