@@ -20,6 +20,8 @@ unset PGHOST PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGPASSFILE PGDATA
 work=
 mongod_pid=
 postgres_data=
+# Set when the tests have run: then they say themselves what failed.
+checked=
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -79,7 +81,7 @@ private_end()
 	local status=$?
 	[[ -n $postgres_data ]] && as_user "$(bindir)/pg_ctl" -D "$postgres_data" -m immediate stop >/dev/null 2>&1
 	[[ -n $mongod_pid ]] && kill "$mongod_pid" 2>/dev/null && wait "$mongod_pid" 2>/dev/null
-	if [[ $status != 0 && -z ${checked-} && -e $work/postgres.log ]]; then
+	if [[ $status != 0 && -z $checked && -e $work/postgres.log ]]; then
 		say "last lines of the server log:"
 		tail -n 20 "$work/postgres.log" >&2
 	fi

@@ -13,9 +13,8 @@
  * counters and rates belong to this process and are made anew.
  *
  * Sessions ask for a stop by writing pausing or canceling into the job's row,
- * which is read four times a second; the coordinator tells its loaders
- * through the shared memory, waits until they are gone, and writes paused or
- * canceled.  A query cancel makes it look at the row at once: that is how
+ * which is read four times a second; the coordinator stops its loaders
+ * (crew.c), and writes paused or canceled.  A query cancel makes it look at the row at once: that is how
  * migrate_cancel() gets through to an index build.
  *
  * The chunks of a table may become void while it is copied (job_table.
@@ -168,7 +167,6 @@ obey_changes(Coordinator *c, const MmJob *now)
 	c->job->workers = now->workers;
 	c->told_shortage = false;
 	mm_crew_limit(c->crew, now->workers);
-	mm_crew_hurry(c->crew);
 }
 
 static void
@@ -313,7 +311,7 @@ check_reject_limit(Coordinator *c, Poll *poll)
 
 	if (limit < 0 || poll->books.docs_rejected <= limit)
 		return;
-	mm_crew_stop(c->crew, MM_JOB_CANCELING);
+	mm_crew_stop(c->crew);
 	poll_job(c, poll);			/* they have committed more meanwhile */
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
@@ -383,7 +381,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 			break;
 		if (poll.failed > 0)
 		{
-			mm_crew_stop(c->crew, MM_JOB_CANCELING);
+			mm_crew_stop(c->crew);
 			raise_chunk_failure(c);
 		}
 		warn_of_rejects(c, table, &poll);
@@ -398,8 +396,8 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
 	}
-	mm_crew_stop(c->crew, MM_JOB_CANCELING);	/* they are on their way out */
-	pg_atomic_write_u32(&c->crew->shared->wanted, MM_JOB_RUNNING);
+	mm_crew_stop(c->crew);		/* they are on their way out */
+	mm_crew_limit(c->crew, c->job->workers);
 	return true;
 }
 
@@ -438,7 +436,6 @@ plan_table(Coordinator *c, MmJobTable *table)
 
 	if (!mm_step_plan(c->job, table, stop_wanted))
 		return false;
-	mm_crew_hurry(c->crew);
 	if (again)
 	{
 		poll_job(c, &poll);
@@ -534,10 +531,9 @@ begin_running(Coordinator *c, bool crashed)
 	if (run)
 	{
 		create_crew(c);
-		mm_crew_hurry(c->crew);
-		pg_atomic_write_u32(&c->crew->shared->wanted, MM_JOB_RUNNING);
 		mm_crew_limit(c->crew, c->job->workers);
-		mm_shared_set_rate(c->crew->shared, c->job->options.max_docs_per_second);
+		mm_shared_set_rate(c->crew->shared,
+						   c->job->options.max_docs_per_second);
 		mm_chunk_reset_orphans(c->args.job_id, !crashed);
 		generation = mm_job_begin_running(c->args.job_id,
 										  c->crew->args.shared_handle);
@@ -650,7 +646,7 @@ run_job(Coordinator *c, bool crashed)
 		foreach(lc, c->tables)
 			completed = completed && run_table(c, lfirst(lc));
 		if (!completed)
-			mm_crew_stop(c->crew, MM_JOB_PAUSING);
+			mm_crew_stop(c->crew);
 	} while (!finish(c, completed));
 }
 
@@ -831,7 +827,7 @@ run_guarded(Coordinator *c, bool crashed)
 	MemoryContextSwitchTo(c->context);
 
 	if ((canceled || failure != NULL) && c->crew != NULL)
-		mm_crew_stop(c->crew, MM_JOB_CANCELING);
+		mm_crew_stop(c->crew);
 	if (failure != NULL && give_up_records(c, failure))
 		return false;
 	if (failure != NULL && may_pass(c, failure))

@@ -8,9 +8,9 @@
  * of one that could not, the chunk is given back here, when the postmaster
  * says that it is gone.
  *
- * To stop them, a flag is set in the shared memory, which they look at between
- * batches and while they wait for the source.  One that is still there after
- * STOP_PATIENCE_MS may wait for somebody's lock: its query is canceled, which
+ * How many are wanted is in the shared memory, where they look between batches
+ * and while they wait for the source; to stop them, it is none.  One that is
+ * still there after STOP_PATIENCE_MS may wait for somebody's lock: its query is canceled, which
  * loses what it has read since its last checkpoint, and no more.
  *
  *-------------------------------------------------------------------------
@@ -22,7 +22,6 @@
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -56,8 +55,7 @@ mm_crew_create(const MmWorkerArgs *args, int nloaders, const MmCounters *books)
 	crew->args = *args;
 	crew->shared = mm_shared_create(args->job_id, nloaders, books,
 									&crew->args.shared_handle);
-	crew->loaders = palloc0(nloaders *
-							 sizeof(BackgroundWorkerHandle *));
+	crew->loaders = palloc0(nloaders * sizeof(BackgroundWorkerHandle *));
 	before_shmem_exit(terminate_loaders, PointerGetDatum(crew));
 	return crew;
 }
@@ -106,12 +104,6 @@ mm_crew_start(MmCrew *crew, int want, int allowed)
 		have++;
 	}
 	return true;
-}
-
-void
-mm_crew_hurry(MmCrew *crew)
-{
-	crew->next_start = 0;
 }
 
 /*
@@ -191,15 +183,16 @@ void
 mm_crew_limit(MmCrew *crew, int n)
 {
 	pg_atomic_write_u32(&crew->shared->wanted_loaders, n);
+	crew->next_start = 0;
 	signal_loaders(crew, SIGUSR1);
 }
 
 void
-mm_crew_stop(MmCrew *crew, MmJobState wanted)
+mm_crew_stop(MmCrew *crew)
 {
 	TimestampTz since = GetCurrentTimestamp();
 
-	pg_atomic_write_u32(&crew->shared->wanted, wanted);
+	pg_atomic_write_u32(&crew->shared->wanted_loaders, 0);
 	for (;;)
 	{
 		TimestampTz now = GetCurrentTimestamp();

@@ -22,7 +22,7 @@ typedef struct MmCrew
 	MmWorkerArgs args;			/* of a loader, but for its slot */
 	MemoryContext context;
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
-	TimestampTz next_start;		/* after a loader that failed, or had no slot */
+	TimestampTz next_start;		/* after one that failed, or had no slot */
 } MmCrew;
 
 /*
@@ -41,9 +41,6 @@ extern int	mm_crew_count(const MmCrew *crew);
  */
 extern bool mm_crew_start(MmCrew *crew, int want, int allowed);
 
-/* Loaders that could not be started are tried again at once. */
-extern void mm_crew_hurry(MmCrew *crew);
-
 /*
  * Takes the slots back whose loaders have ended, and their chunks.  Needs to
  * be outside a transaction, as the next.
@@ -51,12 +48,15 @@ extern void mm_crew_hurry(MmCrew *crew);
 extern void mm_crew_reap(MmCrew *crew);
 
 /*
- * Has all loaders leave at their next batch, and waits for it.  wanted:
- * pausing or canceling.
+ * Has all loaders leave at their next batch, and waits for it.  Those that
+ * are started later leave at once, until mm_crew_limit().
  */
-extern void mm_crew_stop(MmCrew *crew, MmJobState wanted);
+extern void mm_crew_stop(MmCrew *crew);
 
-/* Loaders that are not among the first n leave at their next batch. */
+/*
+ * Loaders whose slot is not among the first n leave at their next batch; the
+ * others may be started, also those that just could not.
+ */
 extern void mm_crew_limit(MmCrew *crew, int n);
 
 #endif							/* MM_CREW_H */

@@ -105,8 +105,7 @@ stop_wanted(void)
 {
 	const Loader *l = &loader;
 
-	return pg_atomic_read_u32(&l->shared->wanted) != MM_JOB_RUNNING ||
-		l->args.slot >= pg_atomic_read_u32(&l->shared->wanted_loaders);
+	return l->args.slot >= pg_atomic_read_u32(&l->shared->wanted_loaders);
 }
 
 static void

@@ -46,7 +46,6 @@ mm_shared_create(int64 job_id, int nloaders, const MmCounters *base,
 	shared->job_id = job_id;
 	shared->nloaders = nloaders;
 	shared->base = *base;
-	pg_atomic_init_u32(&shared->wanted, MM_JOB_RUNNING);
 	pg_atomic_init_u32(&shared->wanted_loaders, nloaders);
 	pg_atomic_init_u32(&shared->max_docs_per_second, 0);
 	SpinLockInit(&shared->mutex);

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * shared.h
- *	  Counters of a running job in shared memory, and its stop flag.
+ *	  Counters of a running job in shared memory, and how many loaders it may have.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,11 +46,8 @@ typedef struct MmShared
 	uint32		magic;			/* these three: written before the handle is */
 	int			nloaders;		/* published, then constant; read freely */
 	int64		job_id;
-	/* MmJobState wanted: RUNNING, PAUSING or CANCELING.  Written by the
-	 * coordinator, read by loaders; atomic. */
-	pg_atomic_uint32 wanted;
-	/* Loaders wanted: one whose slot is not below this leaves.  Written by the
-	 * coordinator, read by loaders; atomic. */
+	/* Loaders wanted: one whose slot is not below this leaves; 0: all do.
+	 * Written by the coordinator, read by loaders; atomic. */
 	pg_atomic_uint32 wanted_loaders;
 	/* Documents a second of all loaders together, 0: no limit.  Written by the
 	 * coordinator, read by loaders; atomic. */
