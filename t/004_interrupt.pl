@@ -53,12 +53,19 @@ like($err, qr/could not connect to MongoDB server "127.0.0.1:\d+"\nDETAIL:  No a
 	'message 8');
 is($node->safe_psql('postgres', "SELECT count(*) FROM migrate_jobs"), 0, 'no job is left');
 
+# Two seconds' work, on any machine; returns when it is under way.
+sub start_and_copy
+{
+	my $job = $node->safe_psql('postgres', "SET mongo_migrate.checkpoint_bytes = '64kB';
+		SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 2, options => '{\"max_docs_per_second\": 150000}')");
+	wait_for(sub { $node->safe_psql('postgres', "SELECT rows > 0 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
+	return $job;
+}
+
 # A mongod that stops in the middle of a load.
 sub start_and_freeze
 {
-	my $job = $node->safe_psql('postgres', "SET mongo_migrate.checkpoint_bytes = '64kB';
-		SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 2)");
-	wait_for(sub { $node->safe_psql('postgres', "SELECT rows > 0 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
+	my $job = start_and_copy();
 	kill 'STOP', $mongo->{pid};
 	sleep 0.5;
 	return $job;
@@ -99,9 +106,7 @@ $node->safe_psql('postgres', "SELECT migrate_resume($job); SELECT migrate_wait($
 is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'after the restart: table equals collection');
 
 # The server goes away and comes back: transient, the job waits and goes on.
-$job = $node->safe_psql('postgres', "SET mongo_migrate.checkpoint_bytes = '64kB';
-	SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 2)");
-wait_for(sub { $node->safe_psql('postgres', "SELECT rows > 0 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
+$job = start_and_copy();
 $mongo->stop;
 ok(wait_for(sub { $node->safe_psql('postgres', "SELECT count(*) > 0 FROM migrate_events WHERE job_id = $job AND severity = 'warning'") eq 't' }, 20),
 	'a lost server is an event');

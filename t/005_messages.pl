@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use FaultTest;
 use MongoTest qw(wait_for);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -106,11 +107,14 @@ is(sql('SELECT migrate_wait(8)'), 'completed', 'on_error set_null');
 is(sql('SELECT count(*), count(n) FROM nulls'), '3000|1500', 'keeps the row');
 is(sql('SELECT diverted FROM migrate_jobs WHERE job_id = 8'), 1500, 'and counts the value');
 
-# TRUNCATE while a job runs never ends as complete.
+# A TRUNCATE when all is copied never ends as complete; a lock keeps the key from being built meanwhile.
 $mongo->python(q(client.shop.many.insert_many([{'_id': i, 'name': 'name %d' % i} for i in range(200000)])), $admin);
-error_of("SET mongo_migrate.checkpoint_bytes = '64kB'; SELECT migrate_start('shop', 'many', target => 'cut', workers => 1)");
-wait_for(sub { sql("SELECT rows > 0 FROM migrate_jobs WHERE job_id = 9") eq 't' }, 20);
-sql('SELECT migrate_pause(9); SELECT migrate_wait(9)');
+error_of("SELECT migrate_start('shop', 'many', target => 'cut', workers => 1, options => '{\"max_docs_per_second\": 100000}')");
+my $locker = FaultTest::Session->new($node, 'BEGIN; LOCK TABLE cut IN ROW EXCLUSIVE MODE');
+ok(wait_for(sub { sql("SELECT phase FROM mongo_migrate.job_table WHERE job_id = 9") eq 'indexing' }, 20), 'all is copied');
+sql('SELECT migrate_pause(9)');
+$locker->end;
+is(sql('SELECT migrate_wait(9)'), 'paused', 'and paused');
 sql('TRUNCATE cut; SELECT migrate_resume(9)');
 like(error_of('SELECT migrate_wait(9)'), qr/ERROR:  table "public.cut" holds \d+ rows, the migration stored 200000/, 'a truncated target fails the job');
 is(sql('SELECT state FROM migrate_jobs WHERE job_id = 9'), 'failed', 'which is failed');
