@@ -22,6 +22,7 @@ import uuid
 import bson
 import psycopg2
 import pymongo
+from bson.raw_bson import RawBSONDocument
 
 STOP = []
 
@@ -70,6 +71,8 @@ class Writer:
         database, name = options.arguments[1].split(".", 1)
         client = pymongo.MongoClient(options.arguments[0], serverSelectionTimeoutMS=60000, uuidRepresentation="standard")
         self.collection = client[database][name]
+        # Moves bytes: older drivers refuse to encode field names with a dot.
+        self.raw = self.collection.with_options(self.collection.codec_options.with_options(document_class=RawBSONDocument))
         self.random, self.again, self.done = random.Random(options.seed), options.again, collections.Counter()
         self.records = read_records(client[database], name)
         self.order = list(self.records)
@@ -78,10 +81,10 @@ class Writer:
 
     def delete(self, record, kind):
         ident = self.records.pop(record)
-        doc = self.collection.find_one_and_delete({"_id": {"$eq": ident}})
+        doc = self.raw.find_one_and_delete({"_id": {"$eq": ident}})
         self.done[kind] += doc is not None
         if self.again and doc is not None:
-            self.collection.insert_one(doc)
+            self.raw.insert_one(doc)
             self.done["inserted again"] += 1
 
     def new_id(self):
