@@ -104,7 +104,8 @@ add_column(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
 	column->number = number;
 	column->not_null = field->not_null;
 	column->checks_null = column->type.kind == MM_KIND_DOMAIN;
-	plan->checks_nulls |= column->not_null || column->checks_null;
+	if (column->not_null || column->checks_null)
+		plan->checked[plan->nchecked++] = column;
 	column->on_error = field->on_error != MM_INHERIT ?
 		(MmOnError) field->on_error : plan->contract->on_error;
 	column->field = field;
@@ -187,8 +188,7 @@ get_entry(MmNode *node, const char *name, bool *found)
 								 sizeof(MmEntry *) * node->size);
 	}
 	entry = palloc0(sizeof(MmEntry));
-	entry->key = name;
-	entry->key_len = key.len;
+	mm_walk_set_name(&entry->name, name, key.len);
 	entry->left = -1;
 	slot->number = node->nentries;
 	node->entries[node->nentries++] = entry;
@@ -282,6 +282,7 @@ mm_plan_create(const MmContract *contract, TupleDesc desc, bool careful)
 	plan->tally = mm_tally_create(nfields + 1);
 	plan->builder = mm_jsonb_create();
 	plan->columns = palloc0(sizeof(MmColumn) * nfields);
+	plan->checked = palloc0(sizeof(MmColumn *) * nfields);
 	plan->root = make_node(NULL, NULL);
 	foreach(lc, contract->fields)
 		add_field(plan, lfirst(lc), number++, desc, careful);

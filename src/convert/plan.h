@@ -52,8 +52,7 @@ typedef enum MmEntryKind
 /* A name that the contract knows. */
 struct MmEntry
 {
-	const char *key;
-	uint32		key_len;
+	MmName		name;
 	MmEntryKind kind;
 	MmColumn   *column;			/* MM_ENTRY_COLUMN */
 	MmNode	   *node;			/* MM_ENTRY_NODE */
@@ -108,7 +107,8 @@ struct MmPlan
 	List	   *attnums;
 	MmTally    *tally;
 	MmJsonbBuilder *builder;
-	bool		checks_nulls;	/* some column must not be null */
+	int			nchecked;		/* columns that may refuse null */
+	MmColumn  **checked;
 	List	   *large_keys;		/* of MmColumn *: of the key, with values of
 								 * any length */
 	Size		small_key_bytes;	/* of the rest of the key */

@@ -35,7 +35,7 @@ mm_reject_parts(const MmNode *where, const MmValue *value)
 	List	   *parts = list_make1(mm_text_clean(value->key, value->key_len));
 
 	for (; where->parent != NULL; where = where->parent)
-		parts = lcons(unconstify(char *, where->entry->key), parts);
+		parts = lcons(unconstify(char *, where->entry->name.s), parts);
 	return parts;
 }
 

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "convert/plain.h"
 #include "convert/plan.h"
 
 static void
@@ -145,12 +146,17 @@ leave_misfit(MmPlan *plan, const MmNode *where, MmEntry *entry,
 	plan->left[entry->left].failure = outcome->failure;
 }
 
-/*
- * A value into its column.  The column of a value that does not fit is NULL,
- * whatever becomes of the value.
- */
-static inline void
-fill(MmPlan *plan, const MmNode *where, MmEntry *entry, const MmValue *value)
+static inline MmFate
+fate_of_good(const MmColumn *column, const MmValue *value)
+{
+	return column->type.exact & MM_TYPE_BIT(value->type) ?
+		MM_FATE_EXACT : MM_FATE_WIDENED;
+}
+
+/* The column of a value that does not fit is NULL, whatever becomes of it. */
+static void
+fill_slowly(MmPlan *plan, const MmNode *where, MmEntry *entry,
+			const MmValue *value)
 {
 	MmColumn   *column = entry->column;
 	MmOutcome	outcome = {0};
@@ -161,8 +167,7 @@ fill(MmPlan *plan, const MmNode *where, MmEntry *entry, const MmValue *value)
 	plan->isnull[column->index] = fit != MM_FIT_GOOD;
 	if (likely(fit == MM_FIT_GOOD))
 	{
-		MmFate		fate = column->type.exact & MM_TYPE_BIT(value->type) ?
-			MM_FATE_EXACT : MM_FATE_WIDENED;
+		MmFate		fate = fate_of_good(column, value);
 
 		if (unlikely(outcome.altered || outcome.duplicates > 0))
 			fate = note_outcome(plan, column, value, &outcome);
@@ -170,6 +175,21 @@ fill(MmPlan *plan, const MmNode *where, MmEntry *entry, const MmValue *value)
 	}
 	else if (fit != MM_FIT_NULL)
 		leave_misfit(plan, where, entry, value, fit, &outcome);
+}
+
+/* A value into its column. */
+static inline void
+fill(MmPlan *plan, const MmNode *where, MmEntry *entry, const MmValue *value)
+{
+	MmColumn   *column = entry->column;
+
+	if (mm_plain_convert(value, &column->type, &plan->values[column->index]))
+	{
+		plan->isnull[column->index] = false;
+		mm_plan_count(plan, column, fate_of_good(column, value));
+	}
+	else
+		fill_slowly(plan, where, entry, value);
 }
 
 static bool read_members(MmPlan *plan, MmNode *node, MmWalk *walk);
@@ -258,7 +278,7 @@ read_members(MmPlan *plan, MmNode *node, MmWalk *walk)
 
 		mm_walk_type(walk, &value);
 		if (entry == NULL ||
-			!mm_walk_expected_key(walk, &value, entry->key, entry->key_len))
+			!mm_walk_expected_key(walk, &value, &entry->name))
 		{
 			if (!mm_walk_key(walk, &value))
 				return false;

@@ -20,12 +20,6 @@
 #include "convert/input.h"
 #include "convert/scalar.h"
 
-/* Milliseconds since 1970 of what a timestamptz can hold. */
-#define MIN_DATE INT64CONST(-210866803200000)
-#define MAX_DATE INT64CONST(9224318015999999)
-#define EPOCH_MS \
-	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400000))
-
 /* 2^63, which a double holds exactly. */
 #define TWO_TO_63 9223372036854775808.0
 
@@ -276,17 +270,12 @@ mm_scalar_microseconds(const MmValue *value, TimestampTz *result,
 					   MmOutcome *outcome)
 {
 	const char *text;
-	int64		ms;
 	MmFit		fit;
 
 	switch (value->type)
 	{
 		case MM_BSON_DATE:
-			ms = (int64) mm_walk_uint64(value->data);
-			if (ms < MIN_DATE || ms > MAX_DATE)
-				return MM_FIT_RANGE;
-			*result = (ms - EPOCH_MS) * 1000;
-			return MM_FIT_GOOD;
+			return mm_scalar_date(value, result);
 		case MM_BSON_MIN_KEY:
 			*result = DT_NOBEGIN;
 			return MM_FIT_GOOD;
@@ -295,7 +284,7 @@ mm_scalar_microseconds(const MmValue *value, TimestampTz *result,
 			return MM_FIT_GOOD;
 		case MM_BSON_TIMESTAMP:
 			*result = ((int64) mm_walk_uint32(value->data + 4) * 1000 -
-					   EPOCH_MS) * 1000;
+					   MM_SCALAR_EPOCH_MS) * 1000;
 			outcome->altered |= mm_walk_uint32(value->data) != 0;
 			return MM_FIT_GOOD;
 		default:

@@ -16,6 +16,24 @@
 
 #include "convert/value.h"
 
+/* Milliseconds since 1970: PostgreSQL's epoch, what a timestamptz can hold. */
+#define MM_SCALAR_EPOCH_MS \
+	((POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * INT64CONST(86400000))
+#define MM_SCALAR_MIN_DATE INT64CONST(-210866803200000)
+#define MM_SCALAR_MAX_DATE INT64CONST(9224318015999999)
+
+/* A date -> microseconds since 2000, UTC. */
+static inline MmFit
+mm_scalar_date(const MmValue *value, TimestampTz *result)
+{
+	int64		ms = (int64) mm_walk_uint64(value->data);
+
+	if (ms < MM_SCALAR_MIN_DATE || ms > MM_SCALAR_MAX_DATE)
+		return MM_FIT_RANGE;
+	*result = (ms - MM_SCALAR_EPOCH_MS) * 1000;
+	return MM_FIT_GOOD;
+}
+
 extern MmFit mm_scalar_integer(const MmValue *value, int64 *result);
 extern MmFit mm_scalar_double(const MmValue *value, double *result);
 extern MmFit mm_scalar_real(const MmValue *value, float *result);

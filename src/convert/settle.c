@@ -194,7 +194,7 @@ open_node(MmJsonbBuilder *builder, const MmNode *node, const MmNode *open)
 	if (node == open)
 		return;
 	open_node(builder, node->parent, open);
-	mm_jsonb_key(builder, node->entry->key, node->entry->key_len);
+	mm_jsonb_key(builder, node->entry->name.s, node->entry->name.len);
 	mm_jsonb_begin_object(builder);
 }
 
@@ -301,12 +301,11 @@ check_null(MmPlan *plan, MmColumn *column, MmReject *reject)
 static bool
 check_nulls(MmPlan *plan, MmReject *reject)
 {
-	for (int i = 0; i < plan->ncolumns; i++)
+	for (int i = 0; i < plan->nchecked; i++)
 	{
-		MmColumn   *column = &plan->columns[i];
+		MmColumn   *column = plan->checked[i];
 
 		if (plan->isnull[column->index] &&
-			(column->not_null || column->checks_null) &&
 			!check_null(plan, column, reject))
 			return false;
 	}
@@ -353,7 +352,7 @@ decide(MmPlan *plan, Verdict *verdicts, MmReject *reject)
 	bool		extra = false;
 
 	if (!judge_all(plan, verdicts, &extra, reject) ||
-		(plan->checks_nulls && !check_nulls(plan, reject)) ||
+		!check_nulls(plan, reject) ||
 		(extra && !fill_extra(plan, verdicts, reject)))
 		return false;
 	if (plan->large_keys == NIL || mm_key_fits(plan))

@@ -24,24 +24,14 @@
 #include "convert/input.h"
 #include "convert/json.h"
 #include "convert/jsonb.h"
+#include "convert/plain.h"
 #include "convert/scalar.h"
 #include "convert/value.h"
-
-/* Room for a varlena of len bytes. */
-static inline char *
-alloc_varlena(uint32 len, Datum *result)
-{
-	char	   *varlena = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(varlena, VARHDRSZ + len);
-	*result = PointerGetDatum(varlena);
-	return VARDATA(varlena);
-}
 
 static inline void
 make_varlena(const void *data, uint32 len, Datum *result)
 {
-	memcpy(alloc_varlena(len, result), data, len);
+	memcpy(mm_plain_alloc(len, result), data, len);
 }
 
 /* ---------------------------------------------------------------------
@@ -55,13 +45,6 @@ has_text_form(const MmValue *value)
 {
 	return value->type != MM_BSON_OBJECT && value->type != MM_BSON_ARRAY &&
 		value->type != MM_BSON_MIN_KEY && value->type != MM_BSON_MAX_KEY;
-}
-
-static inline bool
-is_good_string(const MmValue *value)
-{
-	return value->type == MM_BSON_STRING &&
-		mm_text_check((const char *) value->data, value->len) == MM_TEXT_GOOD;
 }
 
 /*
@@ -99,18 +82,12 @@ to_text_slowly(const MmValue *value, const MmValueType *type, Datum *result,
 	return fit;
 }
 
-static inline MmFit
+static MmFit
 to_text(const MmValue *value, const MmValueType *type, Datum *result,
 		MmOutcome *outcome)
 {
-	if (is_good_string(value))
-		make_varlena(value->data, value->len, result);
-	else if (value->type == MM_BSON_OBJECT_ID)
-		mm_form_object_id_digits(value->data,
-								 alloc_varlena(2 * MM_OBJECT_ID_LEN, result));
-	else
-		return to_text_slowly(value, type, result, outcome);
-	return MM_FIT_GOOD;
+	return mm_plain_text(value, result) ? MM_FIT_GOOD :
+		to_text_slowly(value, type, result, outcome);
 }
 
 static MmFit
@@ -145,7 +122,7 @@ to_char(const MmValue *value, const MmValueType *type, Datum *result,
 	if (len > 0 && VARDATA(t)[len - 1] == ' ')
 		return MM_FIT_INEXACT;
 	blanks = type->limit - pg_mbstrlen_with_len(VARDATA(t), len);
-	padded = alloc_varlena(len + blanks, result);
+	padded = mm_plain_alloc(len + blanks, result);
 	memcpy(padded, VARDATA(t), len);
 	memset(padded + len, ' ', blanks);
 	return MM_FIT_GOOD;
@@ -193,15 +170,6 @@ to_bigint(const MmValue *value, int64 *result)
 	if (value->type != MM_BSON_DATE)
 		return to_integer(value, PG_INT64_MIN, PG_INT64_MAX, result);
 	*result = (int64) mm_walk_uint64(value->data);
-	return MM_FIT_GOOD;
-}
-
-static inline MmFit
-to_double(const MmValue *value, double *result)
-{
-	if (value->type != MM_BSON_DOUBLE)
-		return mm_scalar_double(value, result);
-	*result = mm_walk_double(value->data);
 	return MM_FIT_GOOD;
 }
 
@@ -405,12 +373,14 @@ mm_value_convert(const MmValue *value, MmValueType *type, Datum *result,
 	bool		boolean = false;
 	MmFit		fit;
 
+	if (mm_plain_convert(value, type, result))
+		return MM_FIT_GOOD;
 	if (mm_walk_is_null(value) && !type->keep_null)
 		return mm_value_null(type);
 	switch (type->kind)
 	{
 		case MM_KIND_TEXT:
-			return to_text(value, type, result, outcome);
+			return to_text_slowly(value, type, result, outcome);
 		case MM_KIND_BIGINT:
 			fit = to_bigint(value, &integer);
 			*result = Int64GetDatum(integer);
@@ -424,7 +394,7 @@ mm_value_convert(const MmValue *value, MmValueType *type, Datum *result,
 			*result = Int16GetDatum((int16) integer);
 			return fit;
 		case MM_KIND_DOUBLE:
-			fit = to_double(value, &real);
+			fit = mm_scalar_double(value, &real);
 			*result = Float8GetDatum(real);
 			return fit;
 		case MM_KIND_NUMERIC:

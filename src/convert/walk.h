@@ -159,18 +159,65 @@ mm_walk_type(MmWalk *walk, MmValue *value)
 	value->type = *walk->pos++;
 }
 
+/*
+ * A key that is looked for.  Most are short: with their NUL they are compared
+ * as one word, or as two that may overlap.
+ */
+typedef struct MmName
+{
+	const char *s;				/* NUL behind it */
+	uint32		len;
+	uint64		head;			/* the first bytes, as they stand in memory */
+	uint64		mask;			/* of those that count */
+	uint64		tail;			/* the last ones, the NUL included */
+} MmName;
+
+static inline void
+mm_walk_set_name(MmName *name, const char *s, uint32 len)
+{
+	Size		n = Min(len + 1, sizeof(name->head));
+
+	name->s = s;
+	name->len = len;
+	name->head = name->mask = 0;
+	memcpy(&name->head, s, n);
+	memset(&name->mask, 0xff, n);
+	if (len >= sizeof(name->tail))
+		memcpy(&name->tail, s + len + 1 - sizeof(name->tail),
+			   sizeof(name->tail));
+}
+
+/* Are these bytes, which are followed by the document's NUL, the name? */
+static inline bool
+mm_walk_is_name(const uint8 *s, const uint8 *end, const MmName *name)
+{
+	uint64		word;
+
+	if (unlikely(end - s < (ptrdiff_t) sizeof(word)))
+		return end - s > (ptrdiff_t) name->len &&
+			memcmp(s, name->s, name->len + 1) == 0;
+	memcpy(&word, s, sizeof(word));
+	if (((word ^ name->head) & name->mask) != 0)
+		return false;
+	if (name->len < sizeof(word))
+		return true;
+	if (end - s <= (ptrdiff_t) name->len)
+		return false;
+	memcpy(&word, s + name->len + 1 - sizeof(word), sizeof(word));
+	return word == name->tail &&
+		(name->len < 2 * sizeof(word) ||
+		 memcmp(s, name->s, name->len) == 0);
+}
+
 /* Takes the key that is expected, if it is the one. */
 static inline bool
-mm_walk_expected_key(MmWalk *walk, MmValue *value, const char *key,
-					 uint32 key_len)
+mm_walk_expected_key(MmWalk *walk, MmValue *value, const MmName *name)
 {
-	if (walk->end - walk->pos <= (ptrdiff_t) key_len ||
-		walk->pos[key_len] != '\0' ||
-		memcmp(walk->pos, key, key_len) != 0)
+	if (!mm_walk_is_name(walk->pos, walk->end, name))
 		return false;
 	value->key = (const char *) walk->pos;
-	value->key_len = key_len;
-	walk->pos += key_len + 1;
+	value->key_len = name->len;
+	walk->pos += name->len + 1;
 	return true;
 }
 

@@ -46,6 +46,9 @@ typedef struct HeapSink
 	ExprState **default_exprs;
 	AttrNumber *null_attnums;	/* columns without one */
 	int			nnulls;
+	AttrNumber *not_null_attnums;
+	int			nnot_null;
+	bool		has_checks;		/* CHECK constraints */
 	TupleTableSlot *slots[MM_SINK_ROWS];	/* made when first needed */
 } HeapSink;
 
@@ -102,6 +105,16 @@ check_target(Relation rel)
 		aclcheck_error(acl, OBJECT_TABLE, RelationGetRelationName(rel));
 }
 
+static void
+find_constraints(HeapSink *sink, TupleDesc desc)
+{
+	sink->has_checks = desc->constr != NULL && desc->constr->num_check > 0;
+	sink->not_null_attnums = palloc(desc->natts * sizeof(AttrNumber));
+	for (int i = 0; i < desc->natts; i++)
+		if (TupleDescAttr(desc, i)->attnotnull)
+			sink->not_null_attnums[sink->nnot_null++] = i + 1;
+}
+
 static MmSink *
 heap_sink_open(Oid relid, bool fresh)
 {
@@ -121,6 +134,7 @@ heap_sink_open(Oid relid, bool fresh)
 	/* Index 0: not in a range table.  check_target() saw to permissions. */
 	InitResultRelInfo(sink->target, rel, 0, NULL, 0);
 	ExecOpenIndices(sink->target, false);
+	find_constraints(sink, RelationGetDescr(rel));
 	sink->bulk = GetBulkInsertState();
 	sink->insert_options = fresh ? TABLE_INSERT_SKIP_FSM : 0;
 	return &sink->base;
@@ -172,6 +186,16 @@ heap_sink_get_slot(MmSink *base, int i)
 	return sink->slots[i];
 }
 
+/* ExecConstraints() would look at each attribute of each row. */
+static inline bool
+may_violate(const HeapSink *sink, const TupleTableSlot *slot)
+{
+	for (int i = 0; i < sink->nnot_null; i++)
+		if (slot->tts_isnull[sink->not_null_attnums[i] - 1])
+			return true;
+	return sink->has_checks;
+}
+
 /* Fills what the caller did not, checks constraints; ready for the heap. */
 static void
 complete_row(HeapSink *sink, TupleTableSlot *slot)
@@ -192,12 +216,11 @@ complete_row(HeapSink *sink, TupleTableSlot *slot)
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(sink->base.rel);
 
-	if (constr == NULL)
-		return;
-	if (constr->has_generated_stored)
+	if (constr != NULL && constr->has_generated_stored)
 		ExecComputeStoredGenerated(sink->target, sink->estate, slot,
 								   CMD_INSERT);
-	ExecConstraints(sink->target, slot, sink->estate);
+	if (unlikely(may_violate(sink, slot)))
+		ExecConstraints(sink->target, slot, sink->estate);
 }
 
 static void
