@@ -22,6 +22,7 @@ typedef struct
 /* Makes document i of a collection. */
 typedef void (*Shape) (bson_t *doc, Random *r, int64_t i);
 
+extern void calm(bson_t *doc, Random *r, int64_t i);
 extern void hostile(bson_t *doc, Random *r, int64_t i);
 extern void hazardous(bson_t *doc, Random *r, int64_t i);
 

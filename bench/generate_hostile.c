@@ -1,12 +1,13 @@
 /*-------------------------------------------------------------------------
  *
  * generate_hostile.c
- *	  The shapes hostile and hazards: what collections look like after years.
+ *	  The shapes hostile and hazards: what collections look like after years;
+ *	  and calm, the same without.
  *
  * An ordinary document has an _id of one of five types, fields that may be
  * missing, embedded documents and arrays.  One document in 1000 (in 100, in
- * shape hazards) carries a hazard; they come in turn, hazards[] is their list,
- * so that 110,000 (11,000) documents have each of them at least once.  A hazard
+ * shape hazards; none, in calm) carries a hazard; they come in turn, hazards[]
+ * is their list, so that 110,000 (11,000) documents have each of them at least once.  A hazard
  * stands in for a field of its name, or is added when no field has that name.
  *
  * Rows too big for a page need a thousand columns: these are in shape broad.
@@ -649,6 +650,13 @@ append_fields(bson_t *doc, Random *r, int64_t i)
 	}
 	if (hazard != NULL)
 		hazard->write(doc, hazard->name, r, i);
+}
+
+void
+calm(bson_t *doc, Random *r, int64_t i)
+{
+	interval = INT64_MAX;
+	append_fields(doc, r, i);
 }
 
 void
