@@ -94,8 +94,14 @@ $proxy->tell('rate 125000');
 $job = $t->start('slow', server => 'far', settings => \@impatient, workers => 2);
 is($t->violations($job, collection => 'slow', seconds => 300), '', 'F09: 200 ms away at 1 Mbit/s: nothing lost, nothing twice');
 is(warnings_of($job), 0, 'F09: and no attempt is repeated');
-figure('F09', '+200 ms, 1 Mbit/s: no retry, 0 differences');
 $proxy->tell('pass');
+$proxy->tell('delay 200');
+$proxy->tell('loss 1');
+$job = $t->start('slow', server => 'far', settings => \@impatient, workers => 2);
+is($t->violations($job, collection => 'slow', seconds => 300), '', 'F09: 200 ms away, 1 % of the segments lost: nothing lost, nothing twice');
+is(warnings_of($job), 0, 'F09: and no attempt is repeated');
+$proxy->tell('pass');
+figure('F09', '+200 ms with 1 Mbit/s, and with 1 % of the segments lost: no retry, 0 differences');
 
 # ---------------------------------------------------------------------
 # Garbage

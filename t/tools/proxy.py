@@ -17,6 +17,8 @@ line.  "Replies" are what the server sends.
     refuse                  nobody listens; connections are cut
     delay MILLISECONDS      replies come that much later
     rate BYTES              replies come with so many bytes a second
+    loss PERCENT            so many of the replies' segments are sent twice:
+                            what follows one waits for TCP's 200 ms
     damage KIND [MINIMUM]   the next reply of at least MINIMUM bytes is not
                             what it should be; see Damage
     flip SEED PERCENT       so many of the replies get a few bytes changed
@@ -30,6 +32,9 @@ import struct
 import sys
 import threading
 import time
+
+SEGMENT = 1448                           # bytes of a TCP segment on Ethernet
+RETRANSMISSION = 0.2                     # seconds, Linux' least time-out
 
 
 class Damage:
@@ -102,7 +107,7 @@ class Weather:
 
     def clear(self):
         self.stalled = False
-        self.delay = self.rate = 0
+        self.delay = self.rate = self.loss = 0
         self.cut = None                  # how
         self.damage = None               # kind, minimum
         self.flip = None                 # random, share
@@ -212,10 +217,12 @@ class Link:
             self.close("fin")
 
     def write(self, data):
-        rate = self.weather.rate
-        step = max(1, rate // 20) if rate else len(data)
+        rate, loss = self.weather.rate, self.weather.loss
+        step = SEGMENT if loss else max(1, rate // 20) if rate else len(data)
         for at in range(0, len(data), step):
             piece = data[at:at + step]
+            if random.random() < loss:
+                time.sleep(RETRANSMISSION)
             if self.left is not None:
                 piece = piece[:self.left]
                 self.left -= len(piece)
@@ -302,6 +309,8 @@ class Proxy:
             weather.delay = int(words[0]) / 1000
         elif name == "rate":
             weather.rate = int(words[0])
+        elif name == "loss":
+            weather.loss = float(words[0]) / 100
         elif name == "damage":
             weather.damage = (words[0], int(words[1]) if len(words) > 1 else 0)
         elif name == "flip":
