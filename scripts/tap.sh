@@ -1,8 +1,9 @@
 # TAP tests, for the scripts that run them; sourced behind common.sh.
 #
-#   run_tap FILE...   each with servers of its own; adds to $passed, $failed
-#   run_faults        the fault suite, on a build with fault points; short,
-#                     or in full with MM_LONG=1
+#   run_tap FILE...   each with servers of its own; adds to $passed, $failed;
+#                     as a plain role with PLAIN=yes
+#   run_faults        the fault suite, on a build with fault points and as a
+#                     plain role; short, or in full with MM_LONG=1
 #   end_check         the failures once more, and the last line; false when
 #                     anything failed
 
@@ -18,10 +19,10 @@ as_root_chown() { [[ $(id -u) != 0 ]] || chown postgres: "$1"; }
 run_tap()
 {
 	local file perl_lib
-	local -x PATH=$(bindir):$PATH
+	local -x PATH=$(bindir):$PATH MM_PLAIN=${PLAIN-}
 	perl_lib=$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test/perl
 	for file in "$@"; do
-		local name out
+		local name out began=$SECONDS
 		name=$(basename "$file" .pl)
 		out=$work/tap/$name
 		mkdir -p "$out"
@@ -33,7 +34,7 @@ run_tap()
 			MONGOD="$(find_mongod)" MM_ROOT="$root" MM_TEST_MODULE="$root/t/module/mm_test" \
 			PYTHONDONTWRITEBYTECODE=1 \
 			timeout "${TAP_TIMEOUT:-1500}" perl -I "$perl_lib" -I "$root/t/lib" "$root/$file") >"$out/out" 2>"$out/err" || true
-		report_tap "$name" "$out"
+		report_tap "$name" "$out" "$((SECONDS - began))"
 	done
 }
 
@@ -47,10 +48,10 @@ report_tap()
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 	if [[ $bad == 0 ]]; then
-		echo "$1: $ok passed"
+		echo "$1: $ok passed in $3 s"
 		grep '^# figure' "$2/out" || true
 	else
-		echo "$1: $ok passed, $bad FAILED"
+		echo "$1: $ok passed, $bad FAILED in $3 s"
 		note_failure "$1: $bad FAILED" "$(grep -E '^not ok' "$2/out" || tail -n 2 "$2/err")"
 		grep -A 12 -E '^not ok' "$2/out" || tail -n 5 "$2/out"
 		tail -n 30 "$2/err"
@@ -66,7 +67,7 @@ run_faults()
 {
 	local normal=$PG_CONFIG
 	local PG_CONFIG=$PG_CONFIG
-	local -x MM_LONG=${MM_LONG-}
+	local -x MM_LONG=${MM_LONG-} PLAIN=yes
 	use_variant faults FAULTS=1
 	if [[ $(count_points "$normal") == 0 && $(count_points "$PG_CONFIG") -gt 0 ]]; then
 		passed=$((passed + 1))

@@ -165,6 +165,7 @@ set('mongo_migrate.autoresume = off');
 my %job = map { $_ => start_load($_) } 'pausing', 'canceling';
 my $third = start_small('third');
 my $fourth = start_small('fourth');
+MongoTest::stay_superuser();
 sql(qq(CREATE ROLE etl LOGIN; CREATE SCHEMA etl AUTHORIZATION etl; GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO etl));
 my $homeless;
 $node->psql('postgres', "SELECT migrate_start('$uri', 'orders', target => 'etl.orders')", stdout => \$homeless, extra_params => ['-U', 'etl']);

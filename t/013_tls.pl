@@ -98,6 +98,8 @@ $mongo->python(<<'PY', admin($mongo, "migrator:$encoded"));
 client['$external'].command('createUser', 'CN=migrator,OU=clients,O=Test', roles=[{'role': 'read', 'db': 'shop'}])
 client.shop.orders.insert_many([{'_id': i, 'name': 'n%d' % i} for i in range(20000)])
 PY
+# Options that name files are a superuser's.
+MongoTest::stay_superuser();
 my $node = MongoTest::node('tls', log_statement => 'none', log_min_error_statement => 'panic', 'mongo_migrate.connect_timeout' => '5s');
 my $ca = "tls=true&tlsCAFile=$dir/ca.crt";
 

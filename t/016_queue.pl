@@ -178,6 +178,7 @@ cancel($first);
 ok(wait_state($second, 'completed', 20, 'other'), 'until the first has ended');
 
 # A queued job whose owner goes away fails, and those behind it go on.
+MongoTest::stay_superuser();
 sql(qq(CREATE ROLE etl LOGIN; CREATE SCHEMA etl AUTHORIZATION etl; CREATE SERVER shop FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri');
 	GRANT USAGE ON FOREIGN SERVER shop TO etl; CREATE USER MAPPING FOR PUBLIC SERVER shop));
 $first = start_slow('');

@@ -50,6 +50,7 @@ sub new
 	$self->server('shop', $mongo->uri('shop'));
 	$self->sql(<<'SQL');
 CREATE TABLE audit (what text);
+GRANT SELECT ON audit TO PUBLIC;
 CREATE FUNCTION audit_chunk() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF OLD.state = 'done' AND NEW.state <> 'done' OR OLD.state = 'pending' AND NEW.state NOT IN ('pending', 'running')
@@ -115,7 +116,8 @@ sub server
 {
 	my ($self, $name, $uri) = @_;
 	$self->sql("CREATE SERVER $name FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri');
-		CREATE USER MAPPING FOR PUBLIC SERVER $name OPTIONS (username 'migrator', password '$secret', auth_source 'admin')");
+		CREATE USER MAPPING FOR PUBLIC SERVER $name OPTIONS (username 'migrator', password '$secret', auth_source 'admin');
+		GRANT USAGE ON FOREIGN SERVER $name TO PUBLIC");
 	return;
 }
 

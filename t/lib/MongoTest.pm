@@ -24,6 +24,14 @@ our @EXPORT_OK = qw(ask wait_for);
 
 my $root = $ENV{MM_ROOT} or die "MM_ROOT is not set: run make check";
 
+# With MM_PLAIN, the tests are a role's with the grants of the reference and no
+# more; but for what an administrator does in them, and for looks at our tables.
+my $plain = $ENV{MM_PLAIN};
+my $rights_of_plain = 'CREATE ROLE plain LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO plain;
+	GRANT CREATE ON SCHEMA public TO plain; GRANT CREATE ON DATABASE postgres TO plain';
+my $administration = qr/(?:FROM|JOIN|UPDATE|INTO|TABLE|ON)[ ]mongo_migrate\.|pg_stat_activity|pg_locks|pg_(?:terminate|cancel)_backend
+	|USER[ ]MAPPING[ ]FOR[ ](?!CURRENT)|\b(?:ROLE|SYSTEM|DATABASE|TABLESPACE|EXTENSION)\b|LANGUAGE[ ][cC]|\betl\b|pg_reload_conf|pg_stat_file|pg_ls_|pg_settings/x;
+
 sub free_port
 {
 	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die $!;
@@ -177,13 +185,27 @@ sub compare
 sub node
 {
 	my ($name, %settings) = @_;
-	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $node = MongoTest::Node->new($name);
 	$node->init(extra => ['--encoding=UTF8', '--locale=C.UTF-8', '--no-sync']);
 	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nrestart_after_crash = on\n");
 	$node->append_conf('postgresql.conf', "$_ = $settings{$_}") foreach sort keys %settings;
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION mongo_migrate');
+	$node->safe_psql('postgres', $rights_of_plain) if $plain;
 	return $node;
+}
+
+# For tests whose subject are rights, or what only a superuser may do.
+sub stay_superuser { $plain = ''; return; }
+
+# Why a server cannot be reached is told to superusers only.
+sub reason { my ($detail) = @_; return $plain ? qr/\nDETAIL:  The server could not be reached\./ : $detail; }
+
+# Arguments of psql for the role that a statement is tried as.
+sub role_for
+{
+	my ($sql) = @_;
+	return $plain && $sql !~ $administration ? ('-U', 'plain') : ();
 }
 
 # A program of t/tools at work beside the test: stop_tool() ends it and
@@ -212,7 +234,7 @@ sub ask
 {
 	my ($node, $sql, $database) = @_;
 	my ($out, $err);
-	my $ok = IPC::Run::run(['psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'), '-c', $sql],
+	my $ok = IPC::Run::run(['psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'), role_for($sql), '-c', $sql],
 		'<', '/dev/null', '>', \$out, '2>', \$err);
 	return unless $ok;
 	chomp $out;
@@ -230,6 +252,19 @@ sub wait_for
 		sleep 0.05;
 	}
 	return 0;
+}
+
+# A PostgreSQL whose statements are tried as role_for() says.
+package MongoTest::Node;
+
+use parent -norequire, 'PostgreSQL::Test::Cluster';
+
+sub psql
+{
+	my ($self, $database, $sql, %parameters) = @_;
+	my @more = @{$parameters{extra_params} // []};
+	unshift @more, MongoTest::role_for($sql) if $database eq 'postgres';
+	return $self->SUPER::psql($database, $sql, %parameters, extra_params => \@more);
 }
 
 1;
