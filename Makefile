@@ -82,12 +82,11 @@ mongo_migrate$(DLSUFFIX): $(PRELOAD_OBJS)
 	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # Programs of the demo, the tests and the benchmark; not installed.
-PROGRAMS = scripts/bin/generate scripts/bin/drain scripts/bin/rival
+PROGRAMS = scripts/bin/generate scripts/bin/rival
 
 programs: $(PROGRAMS)
 
 scripts/bin/generate: bench/generate.c bench/generate_hostile.c bench/generate.h
-scripts/bin/drain: bench/drain.c
 scripts/bin/rival: bench/rival.c bench/rival_row.c bench/rival_json.c bench/reader.c bench/rival_row.h bench/reader.h
 scripts/bin/rival: PROGRAM_CFLAGS = -I$(shell $(PG_CONFIG) --includedir)
 scripts/bin/rival: PROGRAM_LIBS = -L$(shell $(PG_CONFIG) --libdir) -lpq -lm
