@@ -55,7 +55,7 @@ $slowest = 0;
 $t->fill('mixed', 40000);
 foreach my $run (1 .. $runs)
 {
-	my $job = $t->start('mixed', workers => 1 + int rand 4, rate => 80000);
+	my $job = $t->start('mixed', workers => 1 + int rand 4, rate => 20000);
 	my $type = $run % 5 == 0 ? 'coordinator' : 'loader';
 	wait_for(sub { scalar $t->pids('loader') || $t->state_of($job) eq 'completed' }, 20);
 	sleep rand 0.4;
