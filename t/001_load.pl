@@ -139,6 +139,27 @@ $node->safe_psql('postgres', 'CREATE UNLOGGED TABLE unlogged (_id text, name tex
 $node->psql('postgres', start_sql('poison', q(target => 'unlogged', if_exists => 'append')), stderr => \$err);
 like($err, qr/cannot load into table "public.unlogged"\nDETAIL:  It is unlogged/, 'unlogged tables are refused');
 
+# Columns that must not be null and that no field fills.
+$mongo->python(q(client.shop.gaps.insert_many([{'_id': i, 'name': 'x' if i % 2 else None} for i in range(10)])));
+$node->safe_psql('postgres', q(CREATE TABLE doubled (_id int PRIMARY KEY, name text, _extra jsonb, twice text NOT NULL GENERATED ALWAYS AS (name || name) STORED);
+	CREATE TABLE required (_id int PRIMARY KEY, name text, _extra jsonb, must int NOT NULL)));
+foreach my $case (['doubled', '5|5|23502'], ['required', '0|10|23502'])
+{
+	my ($table, $expected) = @$case;
+	$node->safe_psql('postgres', start_sql('gaps', "target => '$table', if_exists => 'append'") . ';SELECT migrate_wait()');
+	is($node->safe_psql('postgres', "SELECT (SELECT count(*) FROM $table), count(*), min(sqlstate) FROM migrate_errors WHERE target = '$table'"), $expected,
+		"$table: NOT NULL holds");
+}
+
+# Names that are compared by their ends only would be mistaken for each other.
+$mongo->python(<<'PY');
+names = ['seven_7', 'eight__8', 'a_name_of_15___', 'a_name_of_16____', 'shipping_aaaa_address', 'shipping_bbbb_address']
+client.shop.names.insert_many([dict([('_id', i)] + [(n, '%s %d' % (n, i)) for n in names[i % 6:] + names[:i % 6]]) for i in range(60)])
+client.shop.names.insert_many([{'_id': 100 + i, n: n} for i, n in enumerate(names)])
+PY
+like(load('names'), qr/completed/, 'names of many lengths, in any order');
+is($mongo->compare($node, 'shop.names', 'names'), '', 'each in its column');
+
 # A row too big for a page is one dead letter, not the end.
 $mongo->python(q(client.shop.big.insert_many([dict({'_id': k}, **{'f%04d' % i: (i * k) / 7 for i in range(1500)}) for k in range(20)])));
 like(load('big'), qr/completed/, 'rows too big');

@@ -106,9 +106,11 @@ check_target(Relation rel)
 }
 
 static void
-find_constraints(HeapSink *sink, TupleDesc desc)
+find_constraints(HeapSink *sink, Relation rel)
 {
-	sink->has_checks = desc->constr != NULL && desc->constr->num_check > 0;
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	sink->has_checks = rel->rd_rel->relchecks > 0;
 	sink->not_null_attnums = palloc(desc->natts * sizeof(AttrNumber));
 	for (int i = 0; i < desc->natts; i++)
 		if (TupleDescAttr(desc, i)->attnotnull)
@@ -134,7 +136,7 @@ heap_sink_open(Oid relid, bool fresh)
 	/* Index 0: not in a range table.  check_target() saw to permissions. */
 	InitResultRelInfo(sink->target, rel, 0, NULL, 0);
 	ExecOpenIndices(sink->target, false);
-	find_constraints(sink, RelationGetDescr(rel));
+	find_constraints(sink, rel);
 	sink->bulk = GetBulkInsertState();
 	sink->insert_options = fresh ? TABLE_INSERT_SKIP_FSM : 0;
 	return &sink->base;
