@@ -1,11 +1,13 @@
 # TAP tests, for the scripts that run them; sourced behind common.sh.
 #
-#   run_tap FILE...   each with servers of its own; adds to $passed, $failed;
-#                     as a plain role with PLAIN=yes
-#   run_faults        the fault suite, on a build with fault points and as a
-#                     plain role; short, or in full with MM_LONG=1
+#   chosen FOLDER     its files, of those in $TESTS if that is set
+#   run_tap FILE...   each with servers of its own; adds to $passed, $failed
+#   run_faults        the fault suite, on a build with fault points; short, or
+#                     in full with MM_LONG=1
 #   end_check         the failures once more, and the last line; false when
 #                     anything failed
+#
+# Tests run as a plain role (t/lib/MongoTest.pm), with PLAIN= as a superuser.
 
 passed=0
 failed=0
@@ -14,12 +16,20 @@ failures=
 # What may be cut of a long output is its beginning.
 note_failure() { failures+="$*"$'\n'; }
 
+chosen()
+{
+	local file
+	(cd "$root" && for file in ${TESTS:-t/*.pl t/faults/*.pl}; do
+		[[ $(dirname "$file") != "$1" ]] || echo "$file"
+	done)
+}
+
 as_root_chown() { [[ $(id -u) != 0 ]] || chown postgres: "$1"; }
 
 run_tap()
 {
 	local file perl_lib
-	local -x PATH=$(bindir):$PATH MM_PLAIN=${PLAIN-}
+	local -x PATH=$(bindir):$PATH MM_PLAIN=${PLAIN-yes}
 	perl_lib=$(dirname "$("$PG_CONFIG" --pgxs)")/../../src/test/perl
 	for file in "$@"; do
 		local name out began=$SECONDS
@@ -67,7 +77,7 @@ run_faults()
 {
 	local normal=$PG_CONFIG
 	local PG_CONFIG=$PG_CONFIG
-	local -x MM_LONG=${MM_LONG-} PLAIN=yes
+	local -x MM_LONG=${MM_LONG-}
 	use_variant faults FAULTS=1
 	if [[ $(count_points "$normal") == 0 && $(count_points "$PG_CONFIG") -gt 0 ]]; then
 		passed=$((passed + 1))
@@ -76,7 +86,7 @@ run_faults()
 		failed=$((failed + 1))
 	fi
 	# shellcheck disable=SC2046
-	run_tap ${TESTS:-$(cd "$root" && echo t/faults/*.pl)}
+	run_tap $(chosen t/faults)
 }
 
 end_check()

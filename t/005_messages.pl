@@ -44,11 +44,12 @@ like(error_of("SELECT migrate_start('$wrong', 'orders')"),
 	'message 10');
 like(error_of("SELECT migrate_start('" . ($mongo->uri('shop', 'nobody:nothing') . '&authSource=admin') . "', 'orders')"),
 	qr/may not read|not authorized/, 'message 12, a user without rights');
-my $reason = MongoTest::reason(qr/\nDETAIL:  Connection refused by 127.0.0.1:1.\nHINT:  Check that mongod listens/);
-like(error_of("SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')"), qr/could not connect to MongoDB server "127.0.0.1:1"$reason/, 'message 7');
-$reason = MongoTest::reason(qr/\nDETAIL:  Host name "no-such-host.invalid" could not be resolved/);
+MongoTest::plain(0);
+like(error_of("SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')"),
+	qr/could not connect to MongoDB server "127.0.0.1:1"\nDETAIL:  Connection refused by 127.0.0.1:1.\nHINT:  Check that mongod listens/, 'message 7');
 like(error_of("SELECT migrate_start('mongodb://no-such-host.invalid/shop', 'orders')"),
-	qr/could not connect to MongoDB server "no-such-host.invalid(:27017)?"$reason/, 'message 6');
+	qr/could not connect to MongoDB server "no-such-host.invalid(:27017)?"\nDETAIL:  Host name "no-such-host.invalid" could not be resolved/, 'message 6');
+MongoTest::plain(1);
 like(error_of("SELECT migrate_start('mongodb://migrator:$secret\@\@127.0.0.1/shop', 'orders')"),
 	qr/invalid MongoDB connection string\nDETAIL:  There is more than one "@"/, 'message 3, with a password in it');
 

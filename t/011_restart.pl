@@ -165,7 +165,7 @@ set('mongo_migrate.autoresume = off');
 my %job = map { $_ => start_load($_) } 'pausing', 'canceling';
 my $third = start_small('third');
 my $fourth = start_small('fourth');
-MongoTest::stay_superuser();
+MongoTest::plain(0);
 sql(qq(CREATE ROLE etl LOGIN; CREATE SCHEMA etl AUTHORIZATION etl; GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO etl));
 my $homeless;
 $node->psql('postgres', "SELECT migrate_start('$uri', 'orders', target => 'etl.orders')", stdout => \$homeless, extra_params => ['-U', 'etl']);
@@ -205,6 +205,7 @@ is(state($homeless), 'running', 'the job is not lost');
 like(error_of("SELECT migrate_resume($homeless)"), qr/ERROR:  migration job $homeless cannot run as its owner\nDETAIL:  Its owner, role "etl", may not log in/,
 	'migrate_resume says why it cannot go on');
 sql("SELECT migrate_cancel($homeless)");
+MongoTest::plain(1);
 
 # Missing tables, a dropped extension: a launcher that finds nothing.
 sql('DROP EXTENSION mongo_migrate CASCADE', 'other');

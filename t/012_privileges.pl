@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
 
-MongoTest::stay_superuser();
+MongoTest::plain(0);
 my $mongo = MongoTest->new;
 my $node = MongoTest::node('privileges');
 my $uri = $mongo->uri('shop');

@@ -99,7 +99,7 @@ client['$external'].command('createUser', 'CN=migrator,OU=clients,O=Test', roles
 client.shop.orders.insert_many([{'_id': i, 'name': 'n%d' % i} for i in range(20000)])
 PY
 # Options that name files are a superuser's.
-MongoTest::stay_superuser();
+MongoTest::plain(0);
 my $node = MongoTest::node('tls', log_statement => 'none', log_min_error_statement => 'panic', 'mongo_migrate.connect_timeout' => '5s');
 my $ca = "tls=true&tlsCAFile=$dir/ca.crt";
 

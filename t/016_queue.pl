@@ -178,7 +178,7 @@ cancel($first);
 ok(wait_state($second, 'completed', 20, 'other'), 'until the first has ended');
 
 # A queued job whose owner goes away fails, and those behind it go on.
-MongoTest::stay_superuser();
+MongoTest::plain(0);
 sql(qq(CREATE ROLE etl LOGIN; CREATE SCHEMA etl AUTHORIZATION etl; CREATE SERVER shop FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri');
 	GRANT USAGE ON FOREIGN SERVER shop TO etl; CREATE USER MAPPING FOR PUBLIC SERVER shop));
 $first = start_slow('');
@@ -193,6 +193,7 @@ cancel($_) foreach $second, $first;
 ok(wait_state($fifth, 'completed', 20), 'the queue goes on');
 is(sql("SELECT string_agg(state::text, ',') FROM migrate_jobs WHERE job_id IN ($third, $fourth)"), 'failed,failed', 'jobs that cannot run fail');
 like(error_of("SELECT migrate_wait($third)"), qr/ERROR:  migration job $third cannot run as its owner\nDETAIL:  Its owner, role "etl", may not log in/, 'and say why');
+MongoTest::plain(1);
 
 # Four slots, one of them the server's own.  One job after the other: what
 # becomes of several that compete for such few slots is not settled yet.

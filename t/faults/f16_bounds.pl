@@ -32,6 +32,7 @@ $t->node->stop;
 	$t->node->start;
 }
 $t->sql("CREATE TABLESPACE small LOCATION '$dir/small'");
+$t->sql('GRANT CREATE ON TABLESPACE small TO PUBLIC');
 
 sub fill_disk
 {
@@ -93,7 +94,7 @@ my $some = '(SELECT job_id FROM migrate_jobs WHERE finished_at IS NULL ORDER BY 
 my %statements = (
 	pause => "SELECT migrate_pause($some)", resume => "SELECT migrate_resume($some)", cancel => "SELECT migrate_cancel($some)");
 my @actions = ('start', 'start', 'pause', 'pause', 'resume', 'resume', 'cancel');
-my ($rounds, $tables, %counts, @unexpected) = (long() ? 100 : 25, 0);
+my ($rounds, $tables, $started, %counts, @unexpected) = (long() ? 100 : 25, 0, 0);
 foreach my $round (1 .. $rounds)
 {
 	my @sessions;
@@ -104,13 +105,15 @@ foreach my $round (1 .. $rounds)
 		my $sql = $statements{$action}
 		  // sprintf q(SELECT migrate_start('shop', 'mixed', target => 'any%d', workers => 2, options => '{"max_docs_per_second": 20000}')), ++$tables;
 		my $session = {action => $action, out => '', err => ''};
-		$session->{run} = IPC::Run::start(['psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', $t->node->connstr('postgres'), '-c', $sql],
+		$session->{run} = IPC::Run::start(['psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', $t->node->connstr('postgres'),
+				MongoTest::role_for($sql), '-c', $sql],
 			'<', \undef, '>', \$session->{out}, '2>', \$session->{err});
 		push @sessions, $session;
 	}
 	foreach my $session (@sessions)
 	{
 		$session->{run}->finish;
+		$started++ if $session->{action} eq 'start' && $session->{out} =~ /^\d+$/m;
 		# The state does not allow it, or there is no such job.
 		push @unexpected, "$session->{action}: $1" if $session->{err} =~ /((?:ERROR|FATAL|PANIC):  (?!55000|42704|53000).*)/;
 	}
@@ -119,8 +122,11 @@ foreach my $round (1 .. $rounds)
 is(join("\n", @unexpected), '', 'F36: no error but that the state does not allow it');
 $t->until("SELECT count(migrate_cancel(job_id)) >= 0 FROM migrate_jobs WHERE finished_at IS NULL", 10);
 ok($t->until('SELECT count(*) FROM migrate_jobs WHERE finished_at IS NULL', 60, '0'), 'F36: all jobs come to an end');
+cmp_ok($started, '>', 0, 'F36: some were started');
+is($t->ask(q(SELECT count(*) FROM migrate_jobs WHERE target LIKE '%any%')), $started, 'F36: and those are here');
 is($t->ask(q(SELECT count(*) FROM migrate_jobs WHERE state NOT IN ('completed', 'canceled'))), 0, 'F36: none fails');
 my @done = split /\n/, $t->ask(q(SELECT job_id || ' ' || target FROM migrate_jobs WHERE state = 'completed' AND target LIKE '%any%' ORDER BY job_id LIMIT 5));
+cmp_ok(scalar @done, '>', 0, 'F36: some were completed');
 foreach (@done)
 {
 	my ($done, $table) = split / /;

@@ -195,11 +195,8 @@ sub node
 	return $node;
 }
 
-# For tests whose subject are rights, or what only a superuser may do.
-sub stay_superuser { $plain = ''; return; }
-
-# Why a server cannot be reached is told to superusers only.
-sub reason { my ($detail) = @_; return $plain ? qr/\nDETAIL:  The server could not be reached\./ : $detail; }
+# For tests about rights, or what only a superuser may do or know: off and on.
+sub plain { my ($on) = @_; $plain = $on ? $ENV{MM_PLAIN} : ''; return; }
 
 # Arguments of psql for the role that a statement is tried as.
 sub role_for

@@ -17,12 +17,13 @@ line.  "Replies" are what the server sends.
     refuse                  nobody listens; connections are cut
     delay MILLISECONDS      replies come that much later
     rate BYTES              replies come with so many bytes a second
-    loss PERCENT            so many of the replies' segments are sent twice:
-                            what follows one waits for TCP's 200 ms
+    loss SEED PERCENT       so many of the replies' segments are lost: they,
+                            and what follows, wait for TCP's 200 ms
     damage KIND [MINIMUM]   the next reply of at least MINIMUM bytes is not
                             what it should be; see Damage
     flip SEED PERCENT       so many of the replies get a few bytes changed
-    count                   "OPEN TOTAL DAMAGED": connections and replies
+    count                   "OPEN TOTAL DAMAGED LOST": connections, replies,
+                            segments
 """
 import queue
 import random
@@ -102,15 +103,16 @@ class Weather:
     def __init__(self):
         self.lock = threading.Condition()
         self.links = set()
-        self.total = self.damaged = 0
+        self.total = self.damaged = self.lost = 0
         self.clear()
 
     def clear(self):
         self.stalled = False
-        self.delay = self.rate = self.loss = 0
+        self.delay = self.rate = 0
         self.cut = None                  # how
         self.damage = None               # kind, minimum
         self.flip = None                 # random, share
+        self.loss = None                 # same
 
 
 class Link:
@@ -221,7 +223,8 @@ class Link:
         step = SEGMENT if loss else max(1, rate // 20) if rate else len(data)
         for at in range(0, len(data), step):
             piece = data[at:at + step]
-            if random.random() < loss:
+            if loss and loss[0].random() < loss[1]:
+                self.weather.lost += 1
                 time.sleep(RETRANSMISSION)
             if self.left is not None:
                 piece = piece[:self.left]
@@ -310,13 +313,13 @@ class Proxy:
         elif name == "rate":
             weather.rate = int(words[0])
         elif name == "loss":
-            weather.loss = float(words[0]) / 100
+            weather.loss = (random.Random(int(words[0])), float(words[1]) / 100)
         elif name == "damage":
             weather.damage = (words[0], int(words[1]) if len(words) > 1 else 0)
         elif name == "flip":
             weather.flip = (random.Random(int(words[0])), float(words[1]) / 100)
         elif name == "count":
-            return f"{len(self.links())} {weather.total} {weather.damaged}"
+            return f"{len(self.links())} {weather.total} {weather.damaged} {weather.lost}"
         else:
             raise ValueError(name)
         return "ok"
