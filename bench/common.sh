@@ -12,6 +12,7 @@ bench_begin()
 {
 	"$root/scripts/setup" --bench
 	private_begin
+	make_readable
 	say "building"
 	build_and_install
 	make -s -C "$root/bench/module" PG_CONFIG="$PG_CONFIG" >"$work/module.log" 2>&1 ||
