@@ -299,7 +299,8 @@ my $behind = sql("SELECT count(migrate_start('$uri', 'orders', target => 'behind
 $offset = log_end();
 $began = time();
 sql('DROP DATABASE doomed WITH (FORCE)');
-cmp_ok(time() - $began, '<', 5, sprintf 'DROP DATABASE takes %.1f s', time() - $began);
+my $seconds = time() - $began;
+cmp_ok($seconds, '<', 5, sprintf 'DROP DATABASE takes %.1f s', $seconds);
 ok(wait_for(sub { workers() == 0 }, 5), 'its workers are gone');
 sleep 12;
 is(workers(), 0, 'and stay away');
@@ -310,6 +311,7 @@ sleep 6;
 is(scalar(log_lines($offset, qr/FATAL|background worker/)), 0, 'no restart loop');
 $job = start_small('after_doomed');
 ok(wait_state($job, 'completed'), 'others are not affected');
+note sprintf 'figure: F22 DROP DATABASE WITH (FORCE) during a job, 6 queued: %.1f s, no restart loop', $seconds;
 
 # F23: DROP EXTENSION during a job, and a new one at once.
 foreach my $again (0, 1)
@@ -321,7 +323,8 @@ foreach my $again (0, 1)
 	$offset = log_end();
 	$began = time();
 	sql('SET client_min_messages = error; DROP EXTENSION mongo_migrate CASCADE' . ($again ? '; CREATE EXTENSION mongo_migrate' : ''), 'doomed');
-	cmp_ok(time() - $began, '<', 15, sprintf 'DROP EXTENSION takes %.1f s', time() - $began);
+	$seconds = time() - $began;
+	cmp_ok($seconds, '<', 15, sprintf 'DROP EXTENSION takes %.1f s', $seconds);
 	if ($again)
 	{
 		$job = start_small('at_once', 'doomed');
@@ -335,6 +338,7 @@ foreach my $again (0, 1)
 	cmp_ok(scalar @lines, '<=', 5, 'with few words in the log: ' . @lines) or diag(join "\n", @lines);
 	cmp_ok(sql('SELECT count(*) FROM mixed', 'doomed'), '>', 0, 'the table stays');
 	sql('DROP DATABASE doomed');
+	note sprintf 'figure: F23 DROP EXTENSION%s during a job, 6 queued: %.1f s, no restart loop', $again ? ' and a new one' : '', $seconds;
 }
 
 # ---------------------------------------------------------------------------
@@ -376,10 +380,11 @@ restart('fast');
 ok(wait_for(sub { (try_sql("SELECT count(*) > 0 FROM migrate_events WHERE job_id = $job AND message LIKE 'continued, 2.%'") // '') eq 't' }, 30),
 	'three slots: a job goes on by itself');
 check_load($job, 'three', 'three slots');
+note 'figure: F25 1, 2, 3 and 8 worker slots, with the preload and without: refused, failed with the reason, completed, completed';
 
 foreach my $each ($primary, $standby)
 {
 	unlike(slurp_file($each->logfile), qr/PANIC|TRAP|signal (?!9)\d+:/, 'no crash of our own: ' . $each->name);
 }
-note "figure: time to go on by itself:$figures";
+note "figure: F04, F26 time to go on by itself:$figures";
 done_testing();

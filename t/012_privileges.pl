@@ -203,6 +203,8 @@ is(sql(q(SELECT to_regclass('etl.run2') IS NULL)), 't', 'which is gone');
 # F24: what is lost while a job runs
 # ---------------------------------------------------------------------------
 
+my ($losses, $slowest) = (0, 0);
+
 sub lose
 {
 	my ($name, $loss, $reason, $gain, $source, $checkpoint) = @_;
@@ -213,6 +215,8 @@ sub lose
 	ok(wait_state($lost, 'failed', 15), "$name: the job fails") or diag(sql('SELECT * FROM migrate_jobs; SELECT * FROM migrate_events'));
 	my $seconds = time() - $began;
 	cmp_ok($seconds, '<', 10, sprintf '%s: within %.1f s', $name, $seconds);
+	$losses++;
+	$slowest = $seconds if $seconds > $slowest;
 	my $out = '';
 	$node->psql('postgres', "SELECT migrate_wait($lost)", stderr => \$out);
 	like($out, $reason, "$name: and says why");
@@ -240,6 +244,7 @@ like(as('operator', "SELECT migrate_retry($orphan)"), qr/ERROR:  migration job $
 	'a retry says why not');
 is(sql("SELECT migrate_forget($orphan)"), 't', 'and a superuser may forget it');
 is(sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mongo_migrate%')), 0, 'no worker is left');
+note sprintf 'figure: F24 role dropped, rights revoked (%d ways): failed with the reason within %.1f s', $losses, $slowest;
 
 # ---------------------------------------------------------------------------
 # Hosts
