@@ -765,5 +765,6 @@ mm_loader_main(Datum arg)
 	mm_source_set_stop_check(stop_wanted);
 	while (!l->failed && !stop_wanted() && claim_chunk(l))
 		work_on_chunk(l);
+	disconnect(l);				/* at exit the server would not be told */
 	proc_exit(0);
 }

@@ -16,6 +16,8 @@
  * did not.  It sends killCursors and endSessions, so that the server need not
  * keep them for minutes, but only if the connection is in order, and for half
  * a second at most; at process exit and after a broken call nothing is sent.
+ * But a call that was left because of a stop leaves a session that nobody would
+ * end: killSessions does, on a connection of its own.
  * Streams may live in another context than their source: the source keeps a
  * list of open cursors and detaches them.
  *
@@ -345,22 +347,29 @@ remember_session(const mongoc_client_session_t *session)
 		memcpy(lost_session, data, len);
 }
 
-/* No error when the server refuses: it will end the session by itself. */
-static bool
-kill_lost_session(MmMongoSource *source, MmSourceError *error)
+static void
+append_kill_sessions(bson_t *command)
 {
-	bson_t	   *command = mm_mongo_bson();
 	bson_t		sessions;
 	bson_t		session;
 
-	if (!has_lost_session)
-		return true;
 	BSON_APPEND_ARRAY_BEGIN(command, "killSessions", &sessions);
 	BSON_APPEND_DOCUMENT_BEGIN(&sessions, "0", &session);
 	BSON_APPEND_BINARY(&session, "id", BSON_SUBTYPE_UUID, lost_session,
 					   sizeof(lost_session));
 	bson_append_document_end(&sessions, &session);
 	bson_append_array_end(command, &sessions);
+}
+
+/* No error when the server refuses: it will end the session by itself. */
+static bool
+kill_lost_session(MmMongoSource *source, MmSourceError *error)
+{
+	bson_t	   *command = mm_mongo_bson();
+
+	if (!has_lost_session)
+		return true;
+	append_kill_sessions(command);
 	if (!mm_mongo_run(source, "admin", command, 0, NULL, error) &&
 		source->broken)
 		return false;
@@ -368,11 +377,29 @@ kill_lost_session(MmMongoSource *source, MmSourceError *error)
 	return true;
 }
 
+/*
+ * A stop within a call breaks the connection, and the process will hardly
+ * make another source: the client connects once more to say so.
+ */
+static void
+kill_session_of_stopped(MmMongoSource *source)
+{
+	bson_t		command = BSON_INITIALIZER;
+	bson_error_t failure;
+
+	append_kill_sessions(&command);
+	has_lost_session = !mongoc_client_command_simple(source->client, "admin",
+													 &command, NULL, NULL,
+													 &failure);
+	bson_destroy(&command);
+}
+
 static void
 release_source(MmMongoSource *source)
 {
-	bool		silent = source->broken || !source->connected ||
-		proc_exit_inprogress || ProcDiePending;
+	bool		exiting = proc_exit_inprogress || ProcDiePending;
+	bool		stopped = source->wire.leave == MM_WIRE_STOPPED;
+	bool		silent = source->broken || !source->connected || exiting;
 
 	source->wire.leave = MM_WIRE_STAY;
 	source->wire.close_deadline = bson_get_monotonic_time() +
@@ -389,6 +416,8 @@ release_source(MmMongoSource *source)
 												 &source->cursors));
 	mongoc_client_session_destroy(source->session);
 	source->session = NULL;
+	if (stopped && !exiting && has_lost_session && source->client)
+		kill_session_of_stopped(source);
 	mongoc_client_destroy(source->client);
 	source->client = NULL;
 	mongoc_uri_destroy(source->uri);

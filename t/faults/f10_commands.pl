@@ -139,6 +139,21 @@ PY
 	figure($what eq 'killCursors' ? 'F11' : 'F12', "$what: $killed times, opened again at the position, 0 differences");
 }
 
+# A pause within a getMore: cursors are not left to mongod's timeout.
+my $held = $t->start('big', workers => 4, chunk => '32MB', rate => 20);
+$t->copying($held);
+fail_commands('alwaysOn', "'blockConnection': True, 'blockTimeMS': 60000", 'getMore');
+my $waiting = q(print(sum('getMore' in c.get('command', {}) for c in client.admin.aggregate([{'$currentOp': {'allUsers': True}}]))));
+ok(wait_for(sub { $t->mongo->python($waiting) == 4 }, 20), 'F11: loaders wait for a getMore');
+my $held_at = time();
+is($t->sql("SELECT migrate_pause($held)"), 'pausing', 'F11: a pause');
+ok(wait_for(sub { $t->state_of($held) eq 'paused' }, 20), 'F11: acts');
+cmp_ok(time() - $held_at, '<', 3, sprintf 'F11: within %.1f s', time() - $held_at);
+is($t->violations($held, state => 'paused'), '', 'F11: and leaves no cursor');
+fail_commands('off', "'errorCode': 1", 'getMore');
+is($t->sql("SELECT migrate_alter($held, max_docs_per_second => 0); SELECT migrate_resume($held)") =~ s/.*\n//sr, 'queued', 'F11: resumed');
+is($t->violations($held, collection => 'big'), '', 'F11: nothing lost, nothing twice');
+
 # ---------------------------------------------------------------------
 # Patience
 # ---------------------------------------------------------------------
