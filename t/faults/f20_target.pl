@@ -100,7 +100,8 @@ foreach my $sql ('VACUUM FULL mixed', 'CREATE INDEX ON mixed (at)', 'CREATE INDE
 
 # A deadlock with a session: the loader that is chosen begins its checkpoint
 # again.  The session holds a key that the loader wants to insert, and wants
-# the table that the loader writes to.
+# the table that the loader writes to, before that one looks for a deadlock.
+$t->sql(q(ALTER SYSTEM SET deadlock_timeout = '5s'; SELECT pg_reload_conf()));
 $t->sql('DROP TABLE IF EXISTS plain; CREATE TABLE plain (_id bigint PRIMARY KEY, text text, n bigint, _extra jsonb)');
 my $rival = session(q(BEGIN; SET deadlock_timeout = '60s'; INSERT INTO plain SELECT i FROM generate_series(0, 19999) i));
 $job = $t->start('plain', if_exists => 'append', workers => 2);
@@ -109,6 +110,7 @@ $rival->send('LOCK TABLE plain IN ACCESS EXCLUSIVE MODE; ROLLBACK');
 is($t->violations($job, collection => 'plain'), '', 'F20: a deadlock: nothing lost, nothing twice');
 cmp_ok($t->ask("SELECT count(*) FROM migrate_events WHERE job_id = $job AND message LIKE 'deadlock detected, next attempt in %'"), '>', 0, 'F20: and it is an event');
 $rival->end;
+$t->sql('ALTER SYSTEM RESET deadlock_timeout; SELECT pg_reload_conf()');
 figure('F20', 'LOCK TABLE, VACUUM FULL, CREATE INDEX, ALTER TABLE, RENAME, SET SCHEMA, deadlock: waits or retries, completed, 0 differences');
 
 # ---------------------------------------------------------------------
