@@ -25,8 +25,7 @@ sub sql { my ($sql, $database) = @_; return $node->safe_psql($database // 'postg
 sub try_sql
 {
 	my ($sql, $database) = @_;
-	my ($out, $err) = ('', '');
-	return $node->psql($database // 'postgres', $sql, stdout => \$out, stderr => \$err) == 0 ? $out : undef;
+	return MongoTest::ask($node, $sql, $database);
 }
 
 sub error_of

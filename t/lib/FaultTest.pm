@@ -91,9 +91,7 @@ sub sql { my ($self, $sql) = @_; return $self->{node}->safe_psql('postgres', $sq
 sub ask
 {
 	my ($self, $sql) = @_;
-	my ($out, $err) = ('', '');
-	$self->{node}->psql('postgres', $sql, stdout => \$out, stderr => \$err);
-	return $out;
+	return MongoTest::ask($self->{node}, $sql) // '';
 }
 
 sub error_of

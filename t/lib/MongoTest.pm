@@ -198,11 +198,12 @@ sub node
 # For tests about rights, or what only a superuser may do or know: off and on.
 sub plain { my ($on) = @_; $plain = $on ? $ENV{MM_PLAIN} : ''; return; }
 
-# Arguments of psql for the role that a statement is tried as.
+# Arguments of psql for the role that a statement is tried as.  In databases
+# that a test makes for itself nothing is granted.
 sub role_for
 {
-	my ($sql) = @_;
-	return $plain && $sql !~ $administration ? ('-U', 'plain') : ();
+	my ($sql, $database) = @_;
+	return $plain && $sql !~ $administration && ($database // 'postgres') eq 'postgres' ? ('-U', 'plain') : ();
 }
 
 # A program of t/tools at work beside the test: stop_tool() ends it and
@@ -231,7 +232,7 @@ sub ask
 {
 	my ($node, $sql, $database) = @_;
 	my ($out, $err);
-	my $ok = IPC::Run::run(['psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'), role_for($sql), '-c', $sql],
+	my $ok = IPC::Run::run(['psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database // 'postgres'), role_for($sql, $database), '-c', $sql],
 		'<', '/dev/null', '>', \$out, '2>', \$err);
 	return unless $ok;
 	chomp $out;
@@ -260,7 +261,7 @@ sub psql
 {
 	my ($self, $database, $sql, %parameters) = @_;
 	my @more = @{$parameters{extra_params} // []};
-	unshift @more, MongoTest::role_for($sql) if $database eq 'postgres';
+	unshift @more, MongoTest::role_for($sql, $database);
 	return $self->SUPER::psql($database, $sql, %parameters, extra_params => \@more);
 }
 
