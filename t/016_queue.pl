@@ -211,8 +211,8 @@ ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type
 ok(!wait_for(sub { sql('SELECT count(*) FROM mongo_migrate.running_coordinator') ne '1' }, 1), 'one job runs, as a second one would find no loader');
 $third = start_small('');
 is(state($third), 'queued', 'a job can be started all the same');
-my $late = IPC::Run::start(['psql', '-X', '-q', '-At', '-d', $node->connstr('postgres')], '<', \my $in, '>', \my $late_out, '2>', \my $late_err);
-$in = "BEGIN; SELECT migrate_start('$uri', 'orders', target => 'late');\n";
+my ($in, $late_out, $late_err) = ("BEGIN; SELECT migrate_start('$uri', 'orders', target => 'late');\n", '', '');
+my $late = IPC::Run::start(['psql', '-X', '-q', '-At', '-d', $node->connstr('postgres'), MongoTest::role_for($in)], '<', \$in, '>', \$late_out, '2>', \$late_err);
 $late->pump until $late_out =~ /\d\n/;
 my ($late_job) = $late_out =~ /(\d+)/;
 cancel($first);

@@ -49,7 +49,11 @@ foreach my $way (@ways)
 		ok($split eq 'none' ? $t->until(q(SELECT count(*) > 0 FROM migrate_workers WHERE docs > 0)) : $t->copying($job), "$name: it is being read");
 		like($t->ask("SELECT split FROM migrate_jobs WHERE job_id = $job"), qr/^$split: /, "$name: in this way");
 		my $began = time();
+		# Whoever looks between a drop and the last insert sees something else.
+		my @stopped = $fault =~ /again/ ? ($t->pids('loader'), $t->pids('coordinator')) : ();
+		kill 'STOP', @stopped;
 		$t->mongo->python($faults{$fault});
+		kill 'CONT', @stopped;
 		if ($fault =~ /replaced|again/ && $if_exists eq 'replace')
 		{
 			ok($t->until("SELECT count(*) > 0 FROM migrate_events WHERE job_id = $job AND message LIKE '%begins again from empty'", 20), "$name: begins again");
