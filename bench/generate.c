@@ -12,8 +12,8 @@
  * (narrow with random UUIDs as _id), wide (29 fields), tweet (nested, 1.6 KB),
  * large (64 KB), mixed (an _id of any type, fields of mixed types), poison (1
  * in 1000 with text that PostgreSQL cannot hold), broad (rows too big for a
- * page), calm, hostile and hazards (see generate_hostile.c).  The collection is
- * dropped first.  A file gets the documents one behind the other, as BSON.
+ * page), calm, hostile and hazards (see generate_hostile.c).  The collection
+ * is dropped first.  A file gets the documents one behind the other, as BSON.
  * --initiate makes a replica set of one and waits until it is
  * writable, so that nothing else is needed to set a server up.
  *

@@ -7,8 +7,9 @@
  * An ordinary document has an _id of one of five types, fields that may be
  * missing, embedded documents and arrays.  One document in 1000 (in 100, in
  * shape hazards; none, in calm) carries a hazard; they come in turn, hazards[]
- * is their list, so that 110,000 (11,000) documents have each of them at least once.  A hazard
- * stands in for a field of its name, or is added when no field has that name.
+ * is their list, so that 110,000 (11,000) documents have each of them at least
+ * once.  A hazard stands in for a field of its name, or is added when no field
+ * has that name.
  *
  * Rows too big for a page need a thousand columns: these are in shape broad.
  *

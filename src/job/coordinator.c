@@ -14,8 +14,9 @@
  *
  * Sessions ask for a stop by writing pausing or canceling into the job's row,
  * which is read four times a second; the coordinator stops its loaders
- * (crew.c), and writes paused or canceled.  A query cancel makes it look at the row at once: that is how
- * migrate_cancel() gets through to an index build.
+ * (crew.c), and writes paused or canceled.  A query cancel makes it look at
+ * the row at once: that is how migrate_cancel() gets through to an index
+ * build.
  *
  * The chunks of a table may become void while it is copied (job_table.
  * split_lost, written by a loader): then all loaders leave, and the table goes

@@ -10,8 +10,9 @@
  *
  * How many are wanted is in the shared memory, where they look between batches
  * and while they wait for the source; to stop them, it is none.  One that is
- * still there after STOP_PATIENCE_MS may wait for somebody's lock: its query is canceled, which
- * loses what it has read since its last checkpoint, and no more.
+ * still there after STOP_PATIENCE_MS may wait for somebody's lock: its query
+ * is canceled, which loses what it has read since its last checkpoint, and no
+ * more.
  *
  *-------------------------------------------------------------------------
  */

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * shared.h
- *	  Counters of a running job in shared memory, and how many loaders it may have.
+ *	  Counters of a running job in shared memory, and how many loaders it may
+ *	  have.
  *
  *-------------------------------------------------------------------------
  */

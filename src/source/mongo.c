@@ -16,8 +16,8 @@
  * did not.  It sends killCursors and endSessions, so that the server need not
  * keep them for minutes, but only if the connection is in order, and for half
  * a second at most; at process exit and after a broken call nothing is sent.
- * But a call that was left because of a stop leaves a session that nobody would
- * end: killSessions does, on a connection of its own.
+ * But a call that was left because of a stop leaves a session that nobody
+ * would end: killSessions does, on a connection of its own.
  * Streams may live in another context than their source: the source keeps a
  * list of open cursors and detaches them.
  *
