@@ -1,6 +1,10 @@
 -- Arguments that are wrong, before any server is asked.
 \pset format unaligned
 
+CREATE ROLE regress_mm_owner LOGIN;
+GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO regress_mm_owner;
+SET SESSION AUTHORIZATION regress_mm_owner;
+
 CREATE FUNCTION pg_temp.try(sql text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   s text; m text; d text; h text;
@@ -32,6 +36,7 @@ SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
 SELECT pg_temp.try($$SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')$$);
 
 -- 11, 16: rights
+RESET SESSION AUTHORIZATION;
 CREATE ROLE regress_mm_bob LOGIN;
 SET ROLE regress_mm_bob;
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
@@ -41,6 +46,7 @@ GRANT USAGE ON FOREIGN SERVER shop TO regress_mm_bob;
 SET ROLE regress_mm_bob;
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders')$$);
 RESET ROLE;
+SET SESSION AUTHORIZATION regress_mm_owner;
 
 -- 26: options
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', options => '{"chunksize": "1MB"}')$$);
@@ -81,9 +87,11 @@ SELECT pg_temp.try($$SELECT * FROM migrate_summary(4711)$$);
 SELECT pg_temp.try($$SELECT migrate_mapping(4711)$$);
 
 -- jobs in a state that does not allow it, and what else may be wrong
+RESET SESSION AUTHORIZATION;
 INSERT INTO mongo_migrate.job (job_id, owner, source, workers, options, state) OVERRIDING SYSTEM VALUE
-  SELECT 9000 + i, current_user::regrole, 'shop', 1, '{"split": "auto"}', s
+  SELECT 9000 + i, 'regress_mm_owner', 'shop', 1, '{"split": "auto"}', s
     FROM unnest(ARRAY['completed', 'failed', 'paused', 'canceling']) WITH ORDINALITY AS u (s, i);
+SET SESSION AUTHORIZATION regress_mm_owner;
 SELECT pg_temp.try($$SELECT migrate_resume(9002)$$);
 SELECT pg_temp.try($$SELECT migrate_retry(9001)$$);
 SELECT pg_temp.try($$SELECT migrate_retry(9003)$$);
@@ -109,16 +117,27 @@ SELECT pg_temp.try($$SELECT migrate_peek('shop', 'orders', filter => '[]')$$);
 SELECT migrate_alter(9003, workers => 3, max_docs_per_second => 1000);
 SELECT migrate_alter(9003, reject_limit => -1);
 SELECT migrate_alter(9003);
+RESET SESSION AUTHORIZATION;
 SELECT workers, options FROM mongo_migrate.job WHERE state = 'paused';
+SET SESSION AUTHORIZATION regress_mm_owner;
 SELECT message FROM migrate_events ORDER BY event_id;
 SELECT * FROM migrate_replay(9001);
 SELECT migrate_forget(9002);
+RESET SESSION AUTHORIZATION;
 DELETE FROM mongo_migrate.job;
+SET SESSION AUTHORIZATION regress_mm_owner;
 
 -- a failed connection is a row of ping, not an error
 SELECT item, status, detail FROM migrate_ping('shop') WHERE item = 'connect';
 
+-- a superuser is told why, which says what listens where
+RESET SESSION AUTHORIZATION;
+SELECT pg_temp.try($$SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')$$);
+SET SESSION AUTHORIZATION regress_mm_owner;
+
 SET client_min_messages = warning;
 DROP SERVER archive, shop CASCADE;
-DROP ROLE regress_mm_bob;
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_mm_owner, regress_mm_bob;
+DROP ROLE regress_mm_owner, regress_mm_bob;
 SELECT count(*) AS jobs FROM migrate_jobs;

@@ -1,4 +1,6 @@
 -- Functions without a connection.
+CREATE ROLE regress_mm_owner LOGIN;
+SET SESSION AUTHORIZATION regress_mm_owner;
 SET mongo_migrate.progress_style = 'unicode';
 SELECT f, migrate_progress_bar(f), char_length(migrate_progress_bar(f)) AS cells
   FROM unnest(ARRAY[-1, 0, 0.001, 0.5, 0.515, 0.999, 1, 2, 'NaN'::float8]) AS f;
@@ -10,10 +12,6 @@ SET mongo_migrate.progress_style = 'auto';
 SET client_encoding = 'LATIN1';
 SELECT migrate_progress_bar(0.5);
 SET client_encoding = 'UTF8';
-
-SELECT n, mongo_migrate.format_count(n), length(mongo_migrate.format_count(n)) <= 6 AS fits
-  FROM unnest(ARRAY[0, 9999, 10000, 99949, 99950, 123456, 999499, 999500, 25800000, 50000000, 999949999,
-                    1000000000, 5000000000000, 9223372036854775807]) AS n;
 
 SELECT migrate_objectid_time('65a1f0c2e4b0a1d2c3e4f501') AT TIME ZONE 'UTC' AS t;
 SELECT migrate_objectid_time('ffffffff0000000000000000') AT TIME ZONE 'UTC' AS t;
@@ -33,6 +31,7 @@ SET mongo_migrate.nonsense = 1;
 SET mongo_migrate.on_error = 'ignore';
 SET mongo_migrate.chunk_size = '1kB';
 SHOW mongo_migrate.chunk_size;
+RESET SESSION AUTHORIZATION;
 SET mongo_migrate.max_workers = 3;
 SET mongo_migrate.max_running_jobs = 1;
 SET mongo_migrate.allowed_hosts = '*';
@@ -46,6 +45,11 @@ ALTER SYSTEM SET mongo_migrate.allowed_hosts = 'db1, [fd00::]/x';
 ALTER SYSTEM SET mongo_migrate.autoresume = 'perhaps';
 SELECT name, setting, unit, context FROM pg_settings WHERE name LIKE 'mongo\_migrate.%' ORDER BY name COLLATE "C";
 
+-- inside the views
+SELECT n, mongo_migrate.format_count(n), length(mongo_migrate.format_count(n)) <= 6 AS fits
+  FROM unnest(ARRAY[0, 9999, 10000, 99949, 99950, 123456, 999499, 999500, 25800000, 50000000, 999949999,
+                    1000000000, 5000000000000, 9223372036854775807]) AS n;
+
 -- what to do about a conflict
 SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, column_type, bson_type, action)
   FROM (VALUES
@@ -58,3 +62,4 @@ SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, colu
     ('tags', 'text[]', 'int', 'diverted'), ('a', 'bigint', 'object', 'diverted'), ('a', 'text', 'array', 'diverted'),
     ('key', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('shipTo', NULL, 'string', 'diverted'), ('x', 'bigint', 'int', 'duplicate'),
     ('note', 'text', 'string', 'altered'), ('(others)', NULL, '(others)', 'diverted')) AS v (path, column_type, bson_type, action);
+DROP ROLE regress_mm_owner;

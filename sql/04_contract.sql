@@ -1,6 +1,10 @@
 -- Mistakes in a contract are told with their place, before anything is
 -- reached; what is right gets as far as the connection.
 SET client_min_messages = warning;
+CREATE ROLE regress_mm_owner LOGIN;
+GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO regress_mm_owner;
+GRANT CREATE ON SCHEMA public TO regress_mm_owner;
+SET SESSION AUTHORIZATION regress_mm_owner;
 CREATE FUNCTION try(fields text, more text DEFAULT '"format": 1') RETURNS SETOF text LANGUAGE sql
   AS $$ SELECT migrate_ddl('mongodb://127.0.0.1:1/shop', 'orders', mapping => format('{%s, "fields": %s}', more, fields)::jsonb) $$;
 \set good '[{"path": "_id", "column": "_id", "type": "text"}]'
@@ -80,3 +84,6 @@ SELECT migrate_plan('mongodb://127.0.0.1:1/shop', 'orders', if_exists => 'merge'
 SELECT migrate_plan(NULL, 'orders');
 SELECT migrate_infer_mapping('mongodb://127.0.0.1:1/shop', NULL);
 DROP FUNCTION try;
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY regress_mm_owner;
+DROP ROLE regress_mm_owner;
