@@ -208,11 +208,13 @@ class CopyBinary(Contestant):
 
 
 class BareLoop(Contestant):
-    """The loader's source, converter and sink in a loop without its promises; see module/mm_bench.c."""
+    """The loader's source, converter and sink in a loop without its promises; see module/mm_bench.c.
+    Or without the sink: the rows are thrown away."""
 
-    def __init__(self, bench, sessions):
-        super().__init__(bench, "bare loop", f"our loop, bare, {sessions} sessions")
-        self.sessions = sessions
+    def __init__(self, bench, sessions, writes=True):
+        super().__init__(bench, "bare loop" if writes else "bare rows",
+                         f"our loop, {'bare' if writes else 'rows thrown away'}, {sessions} sessions")
+        self.sessions, self.writes = sessions, writes
 
     def work(self, shape, chunks, rows, failures):
         connection = self.servers.connect()
@@ -222,9 +224,9 @@ class BareLoop(Contestant):
                 cursor.execute("SET default_toast_compression = lz4")
                 while True:
                     lower, upper = chunks.get_nowait()
-                    cursor.execute("SELECT mmbench_load(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s)",
+                    cursor.execute("SELECT mmbench_load(%s, %s, %s, %s::jsonb, %s, %s, %s, %s, %s, %s)",
                                    (self.bench.uri, *shape.namespace.split("."), shape.mapping, shape.target, shape.split,
-                                    shape.pin, lower, upper))
+                                    shape.pin, lower, upper, self.writes))
                     rows.append(cursor.fetchone()[0])
         except queue.Empty:
             pass
@@ -251,7 +253,7 @@ class BareLoop(Contestant):
         if not result.failure:
             result.rejected = shape.documents - sum(rows)
             result.account(watch)
-        return self.build_key(shape, result)
+        return self.build_key(shape, result) if self.writes else result
 
 
 class Migrate(Contestant):

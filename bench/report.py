@@ -5,7 +5,6 @@ import statistics
 import plot
 
 
-
 def spread(values, form):
     """Median, and least and greatest where there are several."""
     values = [value for value in values if value is not None]
@@ -36,15 +35,23 @@ class Round:
     def best(self, names, figure):
         return max((value for value in (self.get(name, figure) for name in names) if value), default=None)
 
+    def heap_cpu(self):
+        """Of a loop that reads by record ids, and finds its rows made."""
+        figures = (self.get("drain record", "cpu_ns"), self.get("bare loop", "worker_ns"), self.get("bare rows", "worker_ns"))
+        return None if None in figures else figures[0] + figures[1] - figures[2]
+
 
 def ratios_of(round_, main):
     """Label -> value, all of them from one round."""
     ours = f"migrate {main}"
     bounds = [round_.get("drain natural", "cpu_ns"), round_.get("copy binary", "cpu_ns")]
     python = ("psycopg", "asyncpg")
+    bounds = None if None in bounds else sum(bounds)
     bare = round_.get("bare loop", "rate")
     return {
-        "CPU / (natural drain + COPY BINARY)": divide(round_.get(ours, "cpu_ns"), None if None in bounds else sum(bounds)),
+        "CPU / (natural drain + COPY BINARY)": divide(round_.get(ours, "cpu_ns"), bounds),
+        "same, of the bare loop": divide(round_.get("bare loop", "cpu_ns"), bounds),
+        "same, of record drain and heap": divide(round_.heap_cpu(), bounds),
         "CPU / CPU of the C rival, record": divide(round_.get(ours, "cpu_ns"), round_.get("rival record", "cpu_ns")),
         "copy / natural drain": divide(round_.get(ours, "rate"), round_.get("drain natural", "rate")),
         "copy / record drain": divide(round_.get(ours, "rate"), round_.get("drain record", "rate")),

@@ -9,7 +9,8 @@
  * tries, dead letters (a document that cannot be stored is counted, and lost).
  * What a job takes longer than this is the price of what it promises.
  *
- *	  mmbench_load		a chunk of a collection into a table
+ *	  mmbench_load		a chunk of a collection to rows, and perhaps into a
+ *						table
  *	  mmbench_convert	documents from memory to rows, and perhaps into a
  *						table: what bench/guard counts instructions of
  *
@@ -171,13 +172,14 @@ open_stream(FunctionCallInfo fcinfo, MmSource *source)
 	return stream;
 }
 
-/* uri, database, collection, mapping, table, split, pin, lower, upper */
+/* uri, database, collection, mapping, table, split, pin, lower, upper, store? */
 Datum
 mmbench_load(PG_FUNCTION_ARGS)
 {
 	MmSource   *source = connect_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	MmStream   *stream = open_stream(fcinfo, source);
-	Bare	   *bare = begin(PG_GETARG_JSONB_P(3), PG_GETARG_OID(4), true);
+	Bare	   *bare = begin(PG_GETARG_JSONB_P(3), PG_GETARG_OID(4),
+							 PG_GETARG_BOOL(9));
 	MmSourceError error = {0};
 	const uint8 *doc;
 	uint32		len;
