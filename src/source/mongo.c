@@ -553,6 +553,8 @@ make_client(MmMongoSource *source, const MmSourceConfig *config,
 		return false;
 	}
 	set_tls_options(source);
+	source->wire.compresses =
+		!bson_empty0(mongoc_uri_get_compressors(source->uri));
 	source->client = mongoc_client_new_from_uri_with_error(source->uri,
 														   &failure);
 	if (source->client == NULL)

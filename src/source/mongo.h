@@ -58,6 +58,7 @@ typedef struct MmWire
 	int			connect_timeout_ms;
 	const char *allowed_hosts;	/* NULL: any host, for superusers */
 	bool		use_tls;
+	bool		compresses;		/* replies may be compressed */
 	mongoc_ssl_opt_t tls;		/* points into the source's mongoc_uri_t */
 
 	int64		close_deadline; /* in us; not 0: the source is closing */
@@ -89,6 +90,8 @@ typedef struct MmMongoSource
 	bson_t	   *reply;			/* of the last command; never NULL */
 	uint32		pinned;			/* server that is read from whatever its role
 								 * is; 0: none (mongo_member.c) */
+	uint32		chosen;			/* server for what is opened next, by the read
+								 * preference; 0: choose one */
 	mongoc_read_prefs_t *any_role;	/* to read from it */
 	dlist_head	cursors;		/* open MmMongoCursor */
 	bool		connected;		/* has worked once */
@@ -294,8 +297,9 @@ extern bool mm_mongo_member_check(MmMongoSource *source,
 								  const bytea *pin, MmSourceError *error);
 /* A pin that holds for any server; NULL for views, which have no UUID. */
 extern bytea *mm_mongo_member_pin_collection(const MmCollection *collection);
-/* As mm_mongo_member_check(), for such a pin. */
+/* As mm_mongo_member_check(), for such a pin and any server. */
 extern bool mm_mongo_member_check_collection(MmMongoSource *source,
+											 uint32 server_id,
 											 const MmCollection *collection,
 											 const bytea *pin,
 											 MmSourceError *error);

@@ -71,7 +71,28 @@ read_token(const bson_iter_t *token)
 	return 0;
 }
 
-/* Finds id, name and batch in source->reply; takes it if it has documents. */
+/* The document in the element at "at", or NULL: there is none. */
+static const uint8 *
+element_document(const uint8 *at, const uint8 *end, uint32 *len)
+{
+	uint32		size;
+
+	if (*at++ != BSON_TYPE_DOCUMENT)
+		return NULL;
+	while (at < end && *at != '\0')
+		at++;
+	at++;
+	if (end - at < 5)
+		return NULL;
+	memcpy(&size, at, sizeof(size));
+	*len = BSON_UINT32_FROM_LE(size);
+	return *len >= 5 && *len <= end - at ? at : NULL;
+}
+
+/*
+ * Finds id, name and batch in source->reply; takes it if it has documents.
+ * The reply before stays when the first of them is none.
+ */
 static bool
 take_reply(MmMongoCursor *cursor, MmSourceError *error)
 {
@@ -80,6 +101,7 @@ take_reply(MmMongoCursor *cursor, MmSourceError *error)
 	bson_iter_t field;
 	const uint8 *batch = NULL;
 	uint32		len = 0;
+	uint32		first_len;
 	size_t		offset;
 
 	if (!bson_iter_init_find(&iter, source->reply, "cursor") ||
@@ -111,6 +133,8 @@ take_reply(MmMongoCursor *cursor, MmSourceError *error)
 		return set_malformed_error(cursor, error);
 	if (len <= 5)
 		return true;			/* an empty array */
+	if (element_document(batch + 4, batch + len - 1, &first_len) == NULL)
+		return set_malformed_error(cursor, error);
 
 	/* A small document is inside its struct, so it moves with it. */
 	offset = batch - bson_get_data(source->reply);
@@ -331,7 +355,7 @@ mm_mongo_cursor_open(MmMongoSource *source, const char *database,
 	MmMongoCursor *cursor = make_cursor(source, database, average_bytes, ns);
 
 	command = add_read_concern(source, command);
-	cursor->server_id = source->pinned;
+	cursor->server_id = source->pinned ? source->pinned : source->chosen;
 	if (cursor->server_id == 0)
 		cursor->server_id = mm_mongo_select_server(source, ns, error);
 	if (cursor->server_id != 0 &&
@@ -348,28 +372,12 @@ static MmNext
 walk_batch(MmMongoCursor *cursor, const uint8 **doc, uint32 *len,
 		   MmSourceError *error)
 {
-	const uint8 *at = cursor->at;
-	const uint8 *end = cursor->end;
-	uint32		size;
-
-	if (*at++ == BSON_TYPE_DOCUMENT)
+	*doc = element_document(cursor->at, cursor->end, len);
+	if (*doc != NULL)
 	{
-		while (at < end && *at != '\0')
-			at++;
-		at++;
-		if (end - at >= 5)
-		{
-			memcpy(&size, at, sizeof(size));
-			size = BSON_UINT32_FROM_LE(size);
-			if (size >= 5 && size <= end - at)
-			{
-				*doc = at;
-				*len = size;
-				cursor->at = at + size;
-				cursor->batch_documents++;
-				return MM_NEXT_DOCUMENT;
-			}
-		}
+		cursor->at = *doc + *len;
+		cursor->batch_documents++;
+		return MM_NEXT_DOCUMENT;
 	}
 	set_malformed_error(cursor, error);
 	return MM_NEXT_ERROR;

@@ -3,17 +3,22 @@
  * mongo_guard.c
  *	  A stream that lets only well-formed messages through to the driver.
  *
- * The driver checks the length of a message against its limits.  Then it
- * takes the length of the document in it as it stands, and the document for
- * a valid one: garbage, sent by a broken server or on purpose, makes it read
- * behind its buffer or abort the process.  Anybody who may name a server
- * could so end all sessions.  This stream is put on top of the connection,
- * behind TLS, and fails as a broken connection does when
+ * The driver checks the length of a message against limits that the server
+ * told it.  Then it takes a reply for one of the kind that it asked for, the
+ * length of the document in it as it stands, and the document for a valid
+ * one: garbage, sent by a broken server or on purpose, makes it read behind
+ * its buffer or abort the process.  Anybody who may name a server could so
+ * end all sessions.  This stream is put on top of the connection, behind TLS,
+ * and fails as a broken connection does when
  *
- *	- the opcode is none that answers,
- *	- an OP_MSG has unknown required flags, or is not one section of kind 0
- *	  with one document that fills the message (but for a checksum),
+ *	- the message is too long, or too short to be one,
+ *	- it answers OP_MSG with another opcode than OP_MSG, or OP_QUERY with
+ *	  another than OP_REPLY,
+ *	- an OP_MSG has required flags (a checksum, more to come; nobody asked for
+ *	  them), or is not one section of kind 0 with one document that fills the
+ *	  message,
  *	- an OP_REPLY is not one document that fills the message,
+ *	- it is compressed, and nobody asked for that,
  *	- the document or one in it is damaged, as far as iterators of libbson
  *	  see.
  *
@@ -25,7 +30,9 @@
  * kept.  Large ones come with their document in one piece, which is checked
  * where it lies; one in several pieces is put together in a copy.
  *
- * XXX A compressed message is not looked into.
+ * XXX A compressed message is not looked into; that would need the libraries
+ * that the driver has for it.  So only superusers may ask for compression,
+ * and thereby trust the server (uri.c, resolve.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -41,8 +48,9 @@
 
 #define HEADER		16
 #define OP_REPLY	1
-#define OP_MSG		2013
+#define OP_QUERY	2004
 #define OP_COMPRESSED 2012
+#define OP_MSG		2013
 /* Bytes in front of the document. */
 #define MSG_FRONT	21
 #define REPLY_FRONT	36
@@ -55,31 +63,44 @@
 /* Levels of documents; what servers say about themselves has three or so. */
 #define MAX_DEPTH	100
 
-#define MSG_CHECKSUM	0x1
-/* The lower half of the flags must be understood; bit 1 is moreToCome. */
+/* The lower half of the flags must be understood. */
 #define MSG_REQUIRED	0xFFFF
-#define MSG_KNOWN		0x3
+
+/* A request as it passes: its header, and in a compressed one the opcode. */
+typedef struct Request
+{
+	uint8		head[HEADER + 4];
+	uint32		seen;			/* bytes of the message at work */
+	uint32		opcode;			/* of the last one that was seen whole */
+} Request;
 
 typedef struct Guard
 {
 	mongoc_stream_t base;
 	mongoc_stream_t *below;
 	MmWire	   *wire;
+	Request		request;
 	uint8		head[HEAD];
 	uint32		seen;			/* bytes of the message at work */
-	uint32		length;			/* of it, once seen >= HEADER */
+	uint32		length;			/* of it, once seen >= 4 */
 	uint8	   *copy;			/* of a document that comes in pieces, or NULL */
 	bool		broken;			/* by a message that was refused */
 	char		host[BSON_HOST_NAME_MAX + 8];
 } Guard;
 
 static uint32
-head_number(const Guard *guard, int at)
+number_at(const uint8 *data)
 {
 	uint32		number;
 
-	memcpy(&number, guard->head + at, sizeof(number));
+	memcpy(&number, data, sizeof(number));
 	return BSON_UINT32_FROM_LE(number);
+}
+
+static uint32
+head_number(const Guard *guard, int at)
+{
+	return number_at(guard->head + at);
 }
 
 /* Where the document begins; 0: in no message that we look into. */
@@ -109,19 +130,18 @@ head_size(const Guard *guard)
 static bool
 is_msg_in_order(const Guard *guard)
 {
-	uint32		flags = head_number(guard, 16);
-	uint32		around = MSG_FRONT + (flags & MSG_CHECKSUM ? 4 : 0);
-
-	return (flags & MSG_REQUIRED & ~MSG_KNOWN) == 0 &&
+	return guard->request.opcode == OP_MSG &&
+		(head_number(guard, 16) & MSG_REQUIRED) == 0 &&
 		guard->head[20] == 0 &&
-		guard->length >= around + 5 &&
-		head_number(guard, MSG_FRONT) == guard->length - around;
+		guard->length >= MSG_FRONT + 5 &&
+		head_number(guard, MSG_FRONT) == guard->length - MSG_FRONT;
 }
 
 static bool
 is_reply_in_order(const Guard *guard)
 {
-	return head_number(guard, REPLY_FRONT - 4) == 1 &&
+	return guard->request.opcode == OP_QUERY &&
+		head_number(guard, REPLY_FRONT - 4) == 1 &&
 		guard->length >= REPLY_FRONT + 5 &&
 		head_number(guard, REPLY_FRONT) == guard->length - REPLY_FRONT;
 }
@@ -130,8 +150,6 @@ is_reply_in_order(const Guard *guard)
 static bool
 is_head_in_order(const Guard *guard)
 {
-	if (guard->length > LARGEST)
-		return false;
 	switch (head_number(guard, 12))
 	{
 		case OP_MSG:
@@ -139,7 +157,7 @@ is_head_in_order(const Guard *guard)
 		case OP_REPLY:
 			return is_reply_in_order(guard);
 		case OP_COMPRESSED:
-			return guard->length >= HEADER;
+			return guard->wire->compresses;
 		default:
 			return false;
 	}
@@ -202,8 +220,6 @@ take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
 	uint32		len = head_number(guard, start);
 	bool		sound;
 
-	if (from >= start + len)
-		return true;			/* a checksum */
 	if (guard->copy == NULL)
 	{
 		if (from <= start && from + n >= start + len)
@@ -228,7 +244,10 @@ take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
 	return sound;
 }
 
-/* Keeps what is missing of the head.  False: it is not in order. */
+/*
+ * Keeps what is missing of the head.  False: it is not in order.  The driver
+ * acts on the length as soon as it has these four bytes.
+ */
 static bool
 take_head(Guard *guard, const uint8 *data, size_t size)
 {
@@ -240,8 +259,11 @@ take_head(Guard *guard, const uint8 *data, size_t size)
 		guard->seen += n;
 		data += n;
 		size -= n;
-		if (guard->seen == HEADER)
-			guard->length = head_number(guard, 0);
+		if (guard->seen < 4)
+			return true;
+		guard->length = head_number(guard, 0);
+		if (guard->length < HEADER || guard->length > LARGEST)
+			return false;
 	}
 	return guard->seen < head_size(guard) || is_head_in_order(guard);
 }
@@ -304,13 +326,52 @@ guard_readv(mongoc_stream_t *base, mongoc_iovec_t *iov, size_t iovcnt,
 	return received;
 }
 
+/* Looks at bytes that were sent, for the opcodes of the requests. */
+static void
+note_request(Request *request, const uint8 *data, size_t size)
+{
+	while (size > 0)
+	{
+		bool		in_head = request->seen < sizeof(request->head);
+		uint32		end = in_head ? sizeof(request->head) :
+			number_at(request->head);
+		uint32		n = Min(end - request->seen, size);
+
+		if (in_head)
+			memcpy(request->head + request->seen, data, n);
+		request->seen += n;
+		data += n;
+		size -= n;
+		if (request->seen < end)
+			return;
+		if (!in_head)
+			request->seen = 0;
+		else
+		{
+			request->opcode = number_at(request->head + 12);
+			if (request->opcode == OP_COMPRESSED)
+				request->opcode = number_at(request->head + HEADER);
+		}
+	}
+}
+
 static ssize_t
 guard_writev(mongoc_stream_t *base, mongoc_iovec_t *iov, size_t iovcnt,
 			 int32_t timeout_msec)
 {
-	mongoc_stream_t *below = ((Guard *) base)->below;
+	Guard	   *guard = (Guard *) base;
+	ssize_t		sent = guard->below->writev(guard->below, iov, iovcnt,
+											timeout_msec);
+	ssize_t		left = sent;
 
-	return below->writev(below, iov, iovcnt, timeout_msec);
+	for (size_t i = 0; i < iovcnt && left > 0; i++)
+	{
+		ssize_t		size = Min(left, iov[i].iov_len);
+
+		note_request(&guard->request, iov[i].iov_base, size);
+		left -= size;
+	}
+	return sent;
 }
 
 static int

@@ -33,7 +33,8 @@
  * A pin is {host: string, process: string, uuid: binary}; process is "" for
  * a server that is no member of a replica set.  Splits of other kinds hold for
  * any server, but not for another collection of the same name: their pin is
- * {uuid: binary}, and mm_mongo_member_check_collection() comes after the find.
+ * {uuid: binary}, and mm_mongo_member_check_collection() comes after the find,
+ * to the server that answered it: another may not have applied a drop yet.
  *
  *-------------------------------------------------------------------------
  */
@@ -321,13 +322,17 @@ mm_mongo_member_check(MmMongoSource *source, const MmCollection *collection,
 }
 
 bool
-mm_mongo_member_check_collection(MmMongoSource *source,
+mm_mongo_member_check_collection(MmMongoSource *source, uint32 server_id,
 								 const MmCollection *collection,
 								 const bytea *pin, MmSourceError *error)
 {
 	MmCollection now = *collection;
+	bool		ok;
 
-	if (!mm_mongo_describe_uuid(source, &now, error))
+	source->chosen = server_id;
+	ok = mm_mongo_describe_uuid(source, &now, error);
+	source->chosen = 0;
+	if (!ok)
 		return false;
 	if (is_pinned_uuid(pin, now.uuid))
 		return true;

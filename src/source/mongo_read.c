@@ -218,8 +218,10 @@ run_query(MmStream *stream, const bson_t *query, MmSourceError *error)
 	if (stream->cursor == NULL)
 		return false;
 	if (stream->pin == NULL ||
-		mm_mongo_member_check_collection(stream->source, stream->collection,
-										 stream->pin, error))
+		mm_mongo_member_check_collection(stream->source,
+										 stream->cursor->server_id,
+										 stream->collection, stream->pin,
+										 error))
 		return true;
 	mm_mongo_cursor_close(stream->cursor);
 	return false;
@@ -290,7 +292,7 @@ mm_mongo_read_open_chunk(MmSource *base, const MmCollection *collection,
 	MmMongoSource *source = (MmMongoSource *) base;
 	MmStream   *stream;
 
-	source->pinned = 0;
+	source->pinned = source->chosen = 0;
 	if (method == MM_SPLIT_RECORD && filter == NULL && pin != NULL)
 		return open_records(source, collection, pin, bounds, position, error);
 	if (method == MM_SPLIT_ID)

@@ -79,7 +79,7 @@ static const ServerOption server_options[] = {
 	{"max_staleness", OPTION_SECONDS, false, "maxStalenessSeconds"},
 	{"connect_timeout", OPTION_MILLISECONDS},
 	{"socket_timeout", OPTION_MILLISECONDS},
-	{"compressors", OPTION_TEXT, false, "compressors"},
+	{"compressors", OPTION_TEXT, true, "compressors"},
 	{"tls_ca_file", OPTION_TEXT, true, "tlsCAFile"},
 	{"app_name", OPTION_TEXT},
 	{NULL}

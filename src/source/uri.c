@@ -38,7 +38,8 @@
 typedef struct UriOption
 {
 	const char *name;
-	bool		superuser_only; /* names a file, or weakens TLS */
+	bool		superuser_only; /* names a file, weakens TLS, or takes replies
+								 * out of the guard's sight */
 	bool		secret;			/* the value is not to be shown */
 } UriOption;
 
@@ -48,7 +49,7 @@ static const UriOption uri_options[] = {
 	{"authMechanismProperties", false, true},
 	{"authSource"},
 	{"canonicalizeHostname"},
-	{"compressors"},
+	{"compressors", true},
 	{"connectTimeoutMS"},
 	{"directConnection"},
 	{"gssapiServiceName"},
@@ -271,7 +272,7 @@ check_options(const UriParts *parts, bool superuser)
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to use option \"%s\" in MongoDB connection string",
 							option->name),
-					 errdetail("Options that name files of the server's machine or weaken TLS are for superusers only.")));
+					 errdetail("Options that name files of the server's machine, weaken TLS or ask for compressed replies are for superusers only.")));
 	}
 }
 

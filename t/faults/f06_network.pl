@@ -109,17 +109,21 @@ figure('F09', '+200 ms with 1 Mbit/s, and with 1 % of the segments lost: no retr
 # ---------------------------------------------------------------------
 
 my @kinds = qw(opcode short negative huge long truncated header flags section document document_short type
-	inner inner_short inner_type nameless empty);
+	inner inner_short inner_type nameless empty other checksum compressed generous);
 
 # To loaders.
-$job = start(rate => 4000);
-foreach my $kind (@kinds)
+foreach my $split ('record', 'id')
 {
-	my (undef, undef, $before) = split / /, $proxy->tell('count');
-	$proxy->tell("damage $kind 20000");
-	ok(wait_for(sub { (split / /, $proxy->tell('count'))[2] > $before }, 20), "garbage ($kind) in a batch");
+	$job = start(rate => 4000, options => qq("split": "$split"));
+	foreach my $kind (@kinds)
+	{
+		my (undef, undef, $before) = split / /, $proxy->tell('count');
+		$proxy->tell("damage $kind 20000");
+		ok(wait_for(sub { (split / /, $proxy->tell('count'))[2] > $before }, 20), "garbage ($kind) in a batch, $split");
+		$proxy->tell('pass');
+	}
+	is($t->violations($job), '', "garbage, $split: nothing lost, nothing twice");
 }
-is($t->violations($job), '', 'garbage: nothing lost, nothing twice');
 
 # To a session: as the answer to its first words, and as a sample of documents.
 # It ends here, so that nobody tells mongod of the cursors.

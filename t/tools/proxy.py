@@ -73,6 +73,12 @@ class Damage:
             message[25] = 0xEE
         elif kind in ("inner", "inner_short", "inner_type"):
             cls.inner(message, kind)
+        elif kind in ("other", "checksum", "compressed"):
+            cls.wrap(kind, message)
+        elif kind == "generous":         # hello allows messages of 2 GB, and one follows
+            at = message.find(b"\x10maxMessageSizeBytes\0")
+            if at >= 0:
+                cls.number(message, at + 21, 0x7FFFFFFF)
         elif kind == "nameless":         # a cursor without its namespace
             at = message.find(b"\x02ns\0")
             if at >= 0:
@@ -84,6 +90,24 @@ class Damage:
         else:
             raise ValueError(kind)
         return False
+
+    @classmethod
+    def wrap(cls, kind, message):
+        """The same document in a message that nobody asked for."""
+        is_msg = struct.unpack_from("<i", message, 12)[0] == 2013
+        if kind == "checksum" and is_msg:
+            cls.number(message, 16, 1)
+            message += b"\0\xff\xff\xff"
+        elif kind == "compressed":       # by "noop", to one byte
+            cls.number(message, 12, 2012)
+            message[16:16] = struct.pack("<iiB", 2013 if is_msg else 1, 1, 0)
+        elif is_msg:                     # as OP_REPLY
+            cls.number(message, 12, 1)
+            message[16:21] = struct.pack("<iqii", 8, 0, 0, 1)
+        else:
+            cls.number(message, 12, 2013)
+            message[16:36] = struct.pack("<iB", 0, 0)
+        cls.number(message, 0, len(message))
 
     @classmethod
     def inner(cls, message, kind):
@@ -199,6 +223,8 @@ class Link:
     def spoil(self, kind, message):
         with self.weather.lock:
             self.weather.damaged += 1
+            if kind[0] == "generous":
+                self.weather.damage = ("huge", 0)
         if isinstance(kind, tuple):
             return Damage.apply(kind[0], message)
         for _ in range(kind.randint(1, 8)):
