@@ -3,6 +3,10 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION mongo_migrate" to load this file. \quit
 
+-- An operator or function of somebody else, in the schema of the extension,
+-- that fits better than that of pg_catalog would become a part of the views.
+SET LOCAL search_path TO pg_catalog, pg_temp;
+
 --
 -- Tables live in schema mongo_migrate, which nobody but the extension's owner
 -- may use.  Functions and views live in the schema of CREATE EXTENSION; the

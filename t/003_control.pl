@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use FaultTest;
 use MongoTest qw(wait_for);
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -110,6 +111,44 @@ $job = start_and_copy();
 sql("SELECT migrate_pause($job); SELECT migrate_wait($job)");
 is(sql("SELECT migrate_resume($job); SELECT migrate_wait($job, timeout => '0.05 s') IS NULL"), "queued\nt", 'NULL when the time is up');
 is(sql("SELECT migrate_wait($job)"), 'completed', 'and the job is not harmed');
+
+# What a transaction asks for, the job does when that has committed.
+foreach my $call ('migrate_pause', 'migrate_alter', 'migrate_cancel')
+{
+	$job = start_and_copy();
+	like(error_of("BEGIN; SELECT $call($job); SELECT migrate_wait($job); COMMIT"), qr/cannot wait for a migration job changed in the same transaction/,
+		"no wait behind $call()");
+	is(sql("SELECT migrate_cancel($job); SELECT migrate_wait($job)"), "canceling\ncanceled", 'and nothing hangs');
+}
+
+# Nor does a wait hold up what the job itself waits for.
+$job = start_and_copy();
+my $waiting = FaultTest::Session->new($node, 'BEGIN');
+$waiting->send("SELECT migrate_wait($job)");
+my $waiter = q{SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT migrate_wait(%' AND wait_event_type = 'Extension'};
+ok(wait_for(sub { sql($waiter) ne '' }, 10), 'a session waits');
+is(sql("SELECT count(*) FROM pg_locks WHERE locktype <> 'virtualxid' AND pid IN ($waiter)"), 0, 'and holds no lock');
+sql("SELECT migrate_cancel($job)");
+ok(wait_for(sub { $waiting->{run}->pump_nb; $waiting->{out} =~ /canceled/ }, 10), 'until the job ends');
+$waiting->end;
+
+# A cancel that is committed when the job has come to its end meanwhile.
+sql("SET mongo_migrate.checkpoint_bytes = '64kB'; SELECT migrate_start('$uri', 'orders', target => 'goes', workers => 1, options => '{\"max_docs_per_second\": 3000}')");
+$job = sql('SELECT max(job_id) FROM migrate_jobs');
+my $canceling = FaultTest::Session->new($node, "BEGIN; SELECT migrate_cancel($job, drop_target => true)");
+ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'mongo_migrate coordinator' AND wait_event_type = 'Lock')) == 1 }, 20), 'the job ends, and waits');
+$canceling->send('COMMIT');
+is(sql("SELECT migrate_wait($job)"), 'canceled', 'it is canceled');
+is(sql("SELECT to_regclass('goes') IS NULL"), 't', 'and its table is dropped');
+$canceling->end;
+
+# An old snapshot does not hide a job.
+my $old = FaultTest::Session->new($node, 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class');
+$job = start_and_copy();
+$old->send("SELECT migrate_start('$uri', 'narrow', target => 'public.narrow', if_exists => 'truncate')");
+ok(wait_for(sub { eval { $old->{run}->pump_nb }; $old->{err} =~ /being loaded by migration job $job/ }, 10), 'REPEATABLE READ: message 23') or diag($old->{err});
+$old->end;
+sql("SELECT migrate_cancel($job); SELECT migrate_wait($job)");
 like(error_of("BEGIN READ ONLY; SELECT migrate_start('$uri', 'orders', target => 'ro')"),
 	qr/cannot execute migrate_start\(\) in a read-only transaction/, 'a read-only transaction is refused');
 

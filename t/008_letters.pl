@@ -288,4 +288,23 @@ is(out_of(qq(SELECT * FROM migrate_replay($job, options => '{"invalid_text": "st
 
 is(sql('SELECT count(*) FROM mongo_migrate.chunk WHERE docs_read <> rows_inserted + rows_updated + docs_rejected + docs_filtered'), 0, 'the books close, all of them');
 is(sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), 0, 'no lock is left');
+# --- rows of others, in a table that a failed job had made
+
+$job = start('sales', q(target => 'shared', on_error => 'reject', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"},
+	{"path": "total", "column": "total", "type": "smallint"}], "target": {"primary_key": ["_id"]}, "extra": "ignore"}', options => '{"reject_limit": 100}'));
+like(error_of("SELECT migrate_wait($job)"), qr/the limit is 100/, 'a job fails half way');
+my $other = start('late', q(target => 'shared', if_exists => 'append', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}], "extra": "ignore"}'));
+is(sql("SELECT migrate_wait($other)"), 'completed', 'another one fills the same table');
+sql("SELECT migrate_alter($job, reject_limit => -1); SELECT migrate_retry($job)");
+like(error_of("SELECT migrate_wait($job)"), qr/table "public\.shared" holds \d+ rows, the migration stored \d+\nDETAIL:  Rows were added or removed by others/, 'the first one sees it');
+is(sql('SELECT count(*) >= 6000 FROM shared'), 't', 'and takes nothing away');
+
+# --- a constraint that cannot even be prepared
+
+sql('CREATE TABLE broken (_id bigint, total bigint, note text, _extra jsonb, CHECK (total > 1 / 0))');
+$job = start('late', q(target => 'broken', if_exists => 'append', options => '{"reject_limit": 50}'));
+like(error_of("SELECT migrate_wait($job)"), qr/documents rejected, the limit is 50\nDETAIL:  \d+ of them: division by zero/, 'a constraint that always raises rejects, row by row');
+is(sql('SELECT count(*) FROM broken'), 0, 'no row passes');
+unlike(slurp_file($node->logfile), qr/terminated by signal/, 'and no process crashes');
+
 done_testing();

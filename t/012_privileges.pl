@@ -59,6 +59,20 @@ my $err = '';
 $node->psql('mine', 'CREATE EXTENSION mongo_migrate', stderr => \$err, extra_params => ['-U', 'etl']);
 like($err, qr/ERROR:  permission denied to create extension "mongo_migrate"/, 'create the extension: superuser');
 
+# Nothing of the schema of the extension gets into it.
+foreach my $operator ('= (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = public.trap)', '% (LEFTARG = bigint, RIGHTARG = integer, FUNCTION = public.trap2)',
+	'#> (LEFTARG = jsonb, RIGHTARG = text, FUNCTION = public.trap3)')
+{
+	my ($name) = $operator =~ /FUNCTION = (public.\w+)/;
+	my ($left, $right) = $operator =~ /= (\w+), RIGHTARG = (\w+)/;
+	my $returns = {trap => 'boolean', trap2 => 'integer', trap3 => 'jsonb'}->{substr $name, 7};
+	$node->safe_psql('mine', "CREATE FUNCTION $name($left, $right) RETURNS $returns LANGUAGE plpgsql AS 'BEGIN RAISE ''trapped''; END'; CREATE OPERATOR public.$operator");
+}
+$node->safe_psql('mine', 'CREATE EXTENSION mongo_migrate');
+is($node->safe_psql('mine', q(SELECT count(*) FROM pg_depend WHERE refobjid IN (SELECT oid FROM pg_operator WHERE oprname IN ('=', '%', '#>') AND oprnamespace = 'public'::regnamespace
+	UNION ALL SELECT oid FROM pg_proc WHERE proname LIKE 'trap%') AND classid IN ('pg_rewrite'::regclass, 'pg_proc'::regclass))), 0, 'operators of others do not get into the views');
+is($node->safe_psql('mine', 'SELECT count(*) FROM migrate_jobs, migrate_stat_table'), 0, 'which work');
+
 like(as('etl', "SELECT migrate_start('shop', 'orders')"), qr/ERROR:  permission denied for foreign server shop\nHINT:  GRANT USAGE ON FOREIGN SERVER shop TO etl;/, 'a server: USAGE');
 sql('GRANT USAGE ON FOREIGN SERVER shop TO etl');
 like(as('etl', "SELECT migrate_start('shop', 'orders')"), qr/ERROR:  user mapping not found for "etl", server "shop"/, 'and a user mapping');
@@ -339,7 +353,7 @@ like(slurp_file($node->logfile), qr/Connection refused by 127.0.0.1:1/, 'the log
 
 my @options = ('tlsCAFile=/etc/passwd', 'tlsCertificateKeyFile=/etc/passwd', 'tlsCertificateKeyFilePassword=x', 'tlsInsecure=true', 'tlsAllowInvalidCertificates=true',
 	'tlsAllowInvalidHostnames=true', 'sslCertificateAuthorityFile=/etc/passwd', 'sslClientCertificateKeyFile=/etc/passwd', 'sslClientCertificateKeyPassword=x',
-	'sslAllowInvalidCertificates=true', 'sslAllowInvalidHostnames=true', 'TLSCAFILE=/etc/passwd', 'authMechanism=GSSAPI&authSource=$external',
+	'sslAllowInvalidCertificates=true', 'sslAllowInvalidHostnames=true', 'TLSCAFILE=/etc/passwd', 'compressors=zlib', 'authMechanism=GSSAPI&authSource=$external',
 	'authMechanism=MONGODB-AWS&authSource=$external', 'authmechanism=MONGODB%2DAWS');
 foreach my $option (@options)
 {
@@ -351,6 +365,7 @@ like(reach('etl', "mongodb://127.0.0.1:$port/shop?authMechanism=MONGODB-OIDC"), 
 like(reach('etl', "mongodb://127.0.0.1:$port/shop?tls%43AFile=/etc/passwd"), qr/ERROR:  invalid MongoDB connection string/, 'an encoded name of an option does not pass');
 like(reach('etl', "mongodb://127.0.0.1:$port/shop?tls=false;tlsCAFile=/etc/passwd"), qr/ERROR:  invalid MongoDB connection string/, 'nor does another separator');
 like(as('etl', "CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri', tls_ca_file '/etc/passwd')"), qr/ERROR:  permission denied to set option "tls_ca_file"/, 'tls_ca_file of a server');
+like(as('etl', "CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri', compressors 'zlib')"), qr/ERROR:  permission denied to set option "compressors"/, 'compressors of a server');
 foreach my $option ("tls_certificate_key_file '/etc/passwd'", "tls_certificate_key_file_password 'x'", "password_file '/etc/passwd'")
 {
 	my ($name) = $option =~ /(\w+)/;

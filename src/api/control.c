@@ -111,7 +111,8 @@ migrate_resume(PG_FUNCTION_ARGS)
 
 /*
  * Message 23 for tables that another job has begun to load meanwhile; the
- * locks keep others from doing so until we have committed.
+ * locks keep others from doing so until we have committed.  Those that have
+ * ended may have left rows: the coordinator is to look.
  */
 static void
 check_targets_free(const MmJob *job)
@@ -128,6 +129,7 @@ check_targets_free(const MmJob *job)
 		mm_job_lock_target(get_rel_namespace(table->relid), name);
 		mm_pick_check_free(table->relid, table->target_schema,
 						   table->target_table);
+		mm_job_set_file(job->job_id, table->table_no, InvalidOid);
 	}
 }
 

@@ -7,6 +7,10 @@
  * it works under REPEATABLE READ too.  An interrupt ends the wait, not the
  * job.
  *
+ * Each look is a subtransaction of its own, that is rolled back: a lock that
+ * were kept, on the extension say, would hold up a DROP EXTENSION, and behind
+ * that the workers that we wait for.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -18,6 +22,8 @@
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -45,9 +51,9 @@ typedef struct Look
 	double		rate;
 } Look;
 
-/* false: the job is gone. */
+/* False: the job is gone. */
 static bool
-look(int64 job_id, Look *result)
+read_job(int64 job_id, Look *result)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
@@ -89,6 +95,69 @@ look(int64 job_id, Look *result)
 	}
 	mm_catalog_end(&scope);
 	return found;
+}
+
+/* What is done in a subtransaction that is rolled back. */
+typedef struct Aside
+{
+	FunctionCallInfo fcinfo;
+	int64		job_id;
+	MmJob	   *job;
+	Look	   *look;
+	bool		found;
+} Aside;
+
+static void
+pick_aside(Aside *aside)
+{
+	aside->job = mm_pick_job_arg(aside->fcinfo, 0, MM_RIGHT_SEE);
+}
+
+static void
+read_aside(Aside *aside)
+{
+	aside->found = read_job(aside->job_id, aside->look);
+}
+
+/* What is allocated stays in the current context. */
+static void
+run_aside(void (*function) (Aside *aside), Aside *aside)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		function(aside);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+static bool
+look(int64 job_id, MemoryContext context, Look *result)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Aside		aside = {.job_id = job_id, .look = result};
+
+	MemoryContextReset(context);
+	run_aside(read_aside, &aside);
+	MemoryContextSwitchTo(old);
+	return aside.found;
 }
 
 static void
@@ -150,18 +219,23 @@ report_completed(int64 job_id, const Look *now)
 					 (long long) job_id) : 0));
 }
 
-/* Message 33: in this transaction the job cannot begin. */
+/* Message 33: in this transaction the job cannot begin, or not go on. */
 static void
-check_not_ours(const Look *now)
+check_not_ours(int64 job_id, const Look *now)
 {
-	if (now->state != MM_JOB_QUEUED ||
-		!TransactionIdIsCurrentTransactionId(now->xmin))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("cannot wait for a migration job started in the same transaction"),
-			 errdetail("The job begins when this transaction commits."),
-			 errhint("COMMIT first, or use CALL migrate_run(...).")));
+	if (now->state == MM_JOB_QUEUED &&
+		TransactionIdIsCurrentTransactionId(now->xmin))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for a migration job started in the same transaction"),
+				 errdetail("The job begins when this transaction commits."),
+				 errhint("COMMIT first, or use CALL migrate_run(...).")));
+	if (mm_pick_is_locked(job_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for a migration job changed in the same transaction"),
+				 errdetail("The job does not go on before this transaction commits."),
+				 errhint("COMMIT first.")));
 }
 
 /* now + interval; NULL argument: never. */
@@ -205,22 +279,29 @@ raise_failure(const MmJob *job)
 Datum
 migrate_wait(PG_FUNCTION_ARGS)
 {
-	MmJob	   *job = mm_pick_job_arg(fcinfo, 0, MM_RIGHT_SEE);
-	int64		job_id = job->job_id;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "mongo_migrate wait",
+												  ALLOCSET_SMALL_SIZES);
+	Aside		aside = {.fcinfo = fcinfo};
+	MmJob	   *job;
+	int64		job_id;
 	TimestampTz end = deadline(fcinfo, 1);
 	TimestampTz next_report = deadline(fcinfo, 2);
 	Look		now;
 
+	run_aside(pick_aside, &aside);
+	job = aside.job;
+	job_id = job->job_id;
 	for (;;)
 	{
-		if (!look(job_id, &now))
+		if (!look(job_id, context, &now))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("migration job %lld does not exist any more",
 							(long long) job_id)));
-		check_not_ours(&now);
 		if (is_settled(now.state))
 			break;
+		check_not_ours(job_id, &now);
 		if (GetCurrentTimestamp() >= end)
 			PG_RETURN_NULL();
 		if (GetCurrentTimestamp() >= next_report)

@@ -227,6 +227,8 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 	{
 		MemoryContextSwitchTo(context);
 		take_row_error(why, batch->why != NULL && batch->why->stop);
+		CurrentResourceOwner = owner;
+		batch->sink->ops->renew(batch->sink);
 		stored = false;
 		*batch->books = books;
 		mm_tally_restore(tally, saved);

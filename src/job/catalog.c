@@ -280,6 +280,7 @@ mm_catalog_query_latest(const char *sql, const MmArgs *args)
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s",
 			 SPI_result_code_string(SPI_result));
+	CommandCounterIncrement();	/* our own rows, too */
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	rc = SPI_execute_snapshot(plan, (Datum *) args->values, args->nulls,
 							  snapshot, InvalidSnapshot, true, false, 0);

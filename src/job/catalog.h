@@ -166,12 +166,12 @@ extern void mm_job_event(int64 job_id, const char *severity,
 						 const char *detail);
 /* The active job that loads this table, or 0. */
 extern int64 mm_job_of_relation(Oid relid);
+/* The first job after this one that loaded the same table, or 0. */
+extern int64 mm_job_after(Oid relid, int64 job_id);
 /*
  * Keeps other sessions from starting or retrying a job on a table of this
  * name until the end of the transaction; it need not exist.
  */
-/* The first job after this one that loaded the same table, or 0. */
-extern int64 mm_job_after(Oid relid, int64 job_id);
 extern void mm_job_lock_target(Oid schema, const char *table);
 /* List of the jobs that have begun and not ended, as int64 *. */
 extern List *mm_job_list_begun(void);

@@ -21,7 +21,7 @@
  * The chunks of a table may become void while it is copied (job_table.
  * split_lost, written by a loader): then all loaders leave, and the table goes
  * back to planning, which empties it.  The same is done when the key cannot
- * be built because documents came twice; see give_up_records().
+ * be built because documents came twice; see begin_with_key().
  *
  * Exit codes: 0 when there is nothing more to do, also after a failure that
  * was recorded; 1, by an error that could not be recorded or a termination,
@@ -552,6 +552,12 @@ begin_running(Coordinator *c, bool crashed)
 	return run;
 }
 
+static bool
+is_to_be_dropped(const MmJob *job)
+{
+	return job != NULL && job->state == MM_JOB_CANCELING && job->drop_target;
+}
+
 /*
  * Drops the target of a job that is being canceled, in a transaction of its
  * own: the job is canceled also when something depends on the table.
@@ -567,7 +573,7 @@ drop_target(Coordinator *c)
 
 		mm_worker_tx_begin();
 		job = load_job(c, false);
-		if (job != NULL && job->state == MM_JOB_CANCELING && job->drop_target)
+		if (is_to_be_dropped(job))
 			mm_step_drop_target(job);
 		mm_worker_tx_commit();
 	}
@@ -578,6 +584,27 @@ drop_target(Coordinator *c)
 	PG_END_TRY();
 	MemoryContextSwitchTo(c->context);
 	return failure;
+}
+
+/*
+ * Opens the transaction that ends the job, with its row locked.  A cancel may
+ * be committed while we wait for the lock: then the target is dropped first.
+ */
+static MmJob *
+begin_end(Coordinator *c, MmFailure **not_dropped)
+{
+	for (bool tried = false;; tried = true)
+	{
+		MmJob	   *job;
+
+		*not_dropped = drop_target(c);
+		mm_worker_tx_begin();
+		job = load_job(c, true);
+		if (tried || !is_to_be_dropped(job))
+			return job;
+		mm_worker_tx_commit();
+		MemoryContextSwitchTo(c->context);
+	}
 }
 
 static void
@@ -592,17 +619,15 @@ set_canceled(const MmJob *job, const MmFailure *failure)
 
 /*
  * Ends what a session asked for, or the job as a whole.  False: the job was
- * resumed while it was pausing, and runs again.
+ * resumed meanwhile, and is to run.
  */
 static bool
 finish(Coordinator *c, bool completed)
 {
-	MmFailure  *not_dropped = drop_target(c);
-	MmJob	   *job;
+	MmFailure  *not_dropped;
+	MmJob	   *job = begin_end(c, &not_dropped);
 	bool		finished = true;
 
-	mm_worker_tx_begin();
-	job = load_job(c, true);
 	if (job == NULL || mm_state_is_final(job->state))
 		;						/* forgotten, or ended by a session */
 	else if (job->state == MM_JOB_CANCELING)
@@ -616,7 +641,7 @@ finish(Coordinator *c, bool completed)
 	else if (job->state == MM_JOB_PAUSING)
 		mm_job_set_state(job->job_id, MM_JOB_PAUSED, NULL);
 	else
-		finished = false;
+		finished = job->state == MM_JOB_PAUSED; /* before we had its lock */
 	if (job != NULL && finished)
 		mm_worker_unlock_job(job->job_id);
 	mm_worker_tx_commit();
@@ -636,18 +661,16 @@ run_job(Coordinator *c, bool crashed)
 		if (!mm_queue_wait(c->args.job_id))
 			return;
 		MemoryContextSwitchTo(c->context);
-		if (!begin_running(c, crashed))
+		completed = begin_running(c, crashed);
+		if (completed)
 		{
-			(void) finish(c, false);
-			return;
+			mm_queue_came();
+			crashed = false;
+			foreach(lc, c->tables)
+				completed = completed && run_table(c, lfirst(lc));
+			if (!completed)
+				mm_crew_stop(c->crew);
 		}
-		mm_queue_came();
-		crashed = false;
-		completed = true;
-		foreach(lc, c->tables)
-			completed = completed && run_table(c, lfirst(lc));
-		if (!completed)
-			mm_crew_stop(c->crew);
 	} while (!finish(c, completed));
 }
 
@@ -655,11 +678,9 @@ run_job(Coordinator *c, bool crashed)
 static void
 record_failure(Coordinator *c, const MmFailure *failure)
 {
-	MmFailure  *not_dropped = drop_target(c);
-	MmJob	   *job;
+	MmFailure  *not_dropped;
+	MmJob	   *job = begin_end(c, &not_dropped);
 
-	mm_worker_tx_begin();
-	job = load_job(c, true);
 	if (job != NULL && !mm_state_is_final(job->state))
 	{
 		mm_job_event(job->job_id, "error", NULL, failure->message,
@@ -741,29 +762,33 @@ has_id_key(const MmContract *contract)
 }
 
 /*
- * A document that is deleted and inserted again with the same _id has another
- * record id then, and may be read as both; ranges of _id meet it once.  When
- * the key cannot be built for that, the copy begins again, by ranges of _id.
+ * The key on _id cannot be built, although _id is unique in the source.  A
+ * document that is deleted and inserted again with the same _id has another
+ * record id then, and may be read as both; ranges of _id meet it once.  Or two
+ * values are one for the type of the column, as embedded documents with their
+ * fields in another order are for jsonb.  So the copy begins again, by ranges
+ * of _id, into a table that has its key: what it refuses is rejected.
  */
 static bool
-give_up_records(Coordinator *c, const MmFailure *failure)
+begin_with_key(Coordinator *c, const MmFailure *failure)
 {
 	ListCell   *lc;
 
 	if (strcmp(failure->sqlstate,
 			   unpack_sql_state(ERRCODE_UNIQUE_VIOLATION)) != 0 ||
-		c->job->options.split != MM_SPLIT_AUTO)
+		c->job->options.split == MM_SPLIT_RECORD)
 		return false;
 	foreach(lc, c->tables)
 	{
 		const MmJobTable *table = lfirst(lc);
 
 		if (table->phase != MM_PHASE_INDEXING ||
-			table->split != MM_SPLIT_RECORD || !has_id_key(table->contract))
+			table->restarts >= MM_MAX_RESTARTS || !table->fresh ||
+			!table->created || !has_id_key(table->contract))
 			continue;
 		mm_worker_tx_begin();
 		mm_job_lose_split(c->job->job_id, table->table_no,
-						  psprintf("Documents were deleted and inserted again while they were read: %s",
+						  psprintf("Two documents have the same key, or one was read twice: %s",
 								   failure->detail ? failure->detail :
 								   failure->message), true);
 		mm_worker_tx_commit();
@@ -829,7 +854,7 @@ run_guarded(Coordinator *c, bool crashed)
 
 	if ((canceled || failure != NULL) && c->crew != NULL)
 		mm_crew_stop(c->crew);
-	if (failure != NULL && give_up_records(c, failure))
+	if (failure != NULL && begin_with_key(c, failure))
 		return false;
 	if (failure != NULL && may_pass(c, failure))
 	{

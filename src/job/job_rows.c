@@ -735,11 +735,12 @@ mm_job_of_relation(Oid relid)
 
 	mm_arg_oid(&args, relid);
 	mm_catalog_begin(&scope);
-	if (mm_catalog_query("SELECT t.job_id FROM mongo_migrate.job_table t"
-						 " JOIN mongo_migrate.job j USING (job_id)"
-						 " WHERE t.relid = $1 AND j.state NOT IN"
-						 " ('completed', 'failed', 'canceled')"
-						 " LIMIT 1", &args) == 1)
+	if (mm_catalog_query_latest("SELECT t.job_id"
+								" FROM mongo_migrate.job_table t"
+								" JOIN mongo_migrate.job j USING (job_id)"
+								" WHERE t.relid = $1 AND j.state NOT IN"
+								" ('completed', 'failed', 'canceled')"
+								" LIMIT 1", &args) == 1)
 		job_id = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);
 	return job_id;
@@ -756,9 +757,10 @@ mm_job_after(Oid relid, int64 job_id)
 	mm_arg_int8(&args, job_id);
 	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
-	if (mm_catalog_query("SELECT job_id FROM mongo_migrate.job_table"
-						 " WHERE relid = $1 AND job_id > $2 AND origin = $3"
-						 " ORDER BY job_id LIMIT 1", &args) == 1)
+	if (mm_catalog_query_latest("SELECT job_id FROM mongo_migrate.job_table"
+								" WHERE relid = $1 AND job_id > $2"
+								" AND origin = $3"
+								" ORDER BY job_id LIMIT 1", &args) == 1)
 		later = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);
 	return later;

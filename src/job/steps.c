@@ -48,6 +48,73 @@ mm_step_target_name(const MmJobTable *table)
 }
 
 /* ---------------------------------------------------------------------
+ * Key
+ * ---------------------------------------------------------------------
+ */
+
+static bool
+has_primary_key(Oid relid)
+{
+	Relation	rel = relation_open(relid, AccessShareLock);
+	bool		found;
+
+	(void) RelationGetIndexList(rel);
+	found = OidIsValid(rel->rd_pkindex);
+	relation_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+set_index_memory(const MmJob *job)
+{
+	char		value[32];
+
+	if (job->options.maintenance_work_mem < 0)
+		return;
+	snprintf(value, sizeof(value), "%d", job->options.maintenance_work_mem);
+	(void) set_config_option("maintenance_work_mem", value, PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, ERROR,
+							 false);
+}
+
+char *
+mm_step_key_sql(const char *table, const MmContract *contract,
+				const char *tablespace)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	if (contract->key_columns == NIL)
+		return NULL;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ALTER TABLE %s ADD PRIMARY KEY (", table);
+	foreach(lc, contract->key_columns)
+		appendStringInfo(&sql, "%s%s",
+						 lc == list_head(contract->key_columns) ? "" : ", ",
+						 quote_identifier(lfirst(lc)));
+	appendStringInfoChar(&sql, ')');
+	if (tablespace != NULL)
+		appendStringInfo(&sql, " USING INDEX TABLESPACE %s",
+						 quote_identifier(tablespace));
+	return sql.data;
+}
+
+/* Builds the primary key of a table that this job created. */
+static void
+add_key(const MmJob *job, const MmJobTable *table)
+{
+	char	   *sql = mm_step_key_sql(mm_step_target_name(table),
+									  table->contract,
+									  job->options.tablespace);
+
+	if (!table->created || sql == NULL || has_primary_key(table->relid))
+		return;
+	set_index_memory(job);
+	mm_sql_run(sql);
+	mm_debug_point("index_build");
+}
+
+/* ---------------------------------------------------------------------
  * Plan
  * ---------------------------------------------------------------------
  */
@@ -107,12 +174,20 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 
 /*
  * Throws away what was read, with the rows; within a transaction.  Returns
- * the number of attempts that were made at the chunks.
+ * the number of attempts that were made at the chunks.  Rows of others may
+ * have come between two attempts of the job: then it fails.
+ *
+ * The last time the key is made at once.  Documents that the source tells
+ * apart and the type of the key does not then become dead letters; behind the
+ * copy they would be an end without a way out.
  */
 static int
 begin_again(const MmJob *job, MmJobTable *table)
 {
+	mm_watch_lock_alone(job, table);
 	mm_sql_run(psprintf("TRUNCATE %s", mm_step_target_name(table)));
+	if (table->restarts + 1 >= MM_MAX_RESTARTS)
+		add_key(job, table);
 	CommandCounterIncrement();
 	table->file = mm_watch_file(table->relid);
 	mm_job_set_file(job->job_id, table->table_no, table->file);
@@ -182,68 +257,11 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
  * ---------------------------------------------------------------------
  */
 
-static bool
-has_primary_key(Oid relid)
-{
-	Relation	rel = relation_open(relid, AccessShareLock);
-	bool		found;
-
-	(void) RelationGetIndexList(rel);
-	found = OidIsValid(rel->rd_pkindex);
-	relation_close(rel, AccessShareLock);
-	return found;
-}
-
-static void
-set_index_memory(const MmJob *job)
-{
-	char		value[32];
-
-	if (job->options.maintenance_work_mem < 0)
-		return;
-	snprintf(value, sizeof(value), "%d", job->options.maintenance_work_mem);
-	(void) set_config_option("maintenance_work_mem", value, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, ERROR,
-							 false);
-}
-
-char *
-mm_step_key_sql(const char *table, const MmContract *contract,
-				const char *tablespace)
-{
-	StringInfoData sql;
-	ListCell   *lc;
-
-	if (contract->key_columns == NIL)
-		return NULL;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "ALTER TABLE %s ADD PRIMARY KEY (", table);
-	foreach(lc, contract->key_columns)
-		appendStringInfo(&sql, "%s%s",
-						 lc == list_head(contract->key_columns) ? "" : ", ",
-						 quote_identifier(lfirst(lc)));
-	appendStringInfoChar(&sql, ')');
-	if (tablespace != NULL)
-		appendStringInfo(&sql, " USING INDEX TABLESPACE %s",
-						 quote_identifier(tablespace));
-	return sql.data;
-}
-
-/* Builds the primary key of a table that this job created. */
 void
 mm_step_index(const MmJob *job, const MmJobTable *table)
 {
-	char	   *sql;
-
 	mm_worker_tx_begin();
-	sql = mm_step_key_sql(mm_step_target_name(table), table->contract,
-						  job->options.tablespace);
-	if (table->created && sql != NULL && !has_primary_key(table->relid))
-	{
-		set_index_memory(job);
-		mm_sql_run(sql);
-		mm_debug_point("index_build");
-	}
+	add_key(job, table);
 	mm_worker_tx_commit();
 }
 

@@ -9,7 +9,8 @@
  * CLUSTER and some ALTER TABLE, which keep the rows.  So the coordinator looks
  * at the file's number (job_table.file), four times a second and when it
  * begins; only when that is another one, the rows are counted and compared
- * with the books.
+ * with the books.  (Of a failed job that is tried again it is 0: others may
+ * have come meanwhile.)
  *
  * Rows and books come from one snapshot, since a checkpoint commits both: no
  * loader needs to stand still.  The snapshot is taken after the table is
@@ -79,30 +80,49 @@ count_rows(Relation rel)
 	return rows;
 }
 
-/* Counts rows and books in one snapshot; returns the file they are in. */
+/*
+ * Locks the table, counts its rows and compares them with the books; returns
+ * the file they are in.  A table can become a view, up to PostgreSQL 15.
+ */
 static Oid
-count_anew(const MmJob *job, const MmJobTable *table)
+compare_rows(const MmJob *job, const MmJobTable *table, LOCKMODE lock)
 {
-	Relation	rel;
+	Relation	rel = try_relation_open(table->relid, lock);
 	MmCounters	books;
 	Oid			file;
 	int64		rows;
 	int			open,
 				failed;
 
-	StartTransactionCommand();
-	XactIsoLevel = XACT_REPEATABLE_READ;
-	rel = try_relation_open(table->relid, AccessShareLock);
-	if (rel == NULL)
+	if (rel == NULL || rel->rd_rel->relkind != RELKIND_RELATION)
 		mm_worker_raise_dropped(table);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	mm_chunk_totals(job->job_id, &books, &open, &failed);
 	rows = count_rows(rel);
+	PopActiveSnapshot();
 	file = rel->rd_rel->relfilenode;
 	relation_close(rel, NoLock);
-	mm_worker_tx_commit();
 	if (!mm_watch_is_complete(table, rows, books.rows_inserted))
 		mm_watch_raise_missing(table, rows, books.rows_inserted);
+	return file;
+}
+
+void
+mm_watch_lock_alone(const MmJob *job, const MmJobTable *table)
+{
+	(void) compare_rows(job, table, AccessExclusiveLock);
+}
+
+/* Counts rows and books in one snapshot. */
+static Oid
+count_anew(const MmJob *job, const MmJobTable *table)
+{
+	Oid			file;
+
+	StartTransactionCommand();
+	XactIsoLevel = XACT_REPEATABLE_READ;
+	file = compare_rows(job, table, AccessShareLock);
+	CommitTransactionCommand();
 	return file;
 }
 
@@ -121,9 +141,11 @@ mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase)
 	file = count_anew(job, table);
 	mm_worker_tx_begin();
 	mm_job_set_file(job->job_id, table->table_no, file);
-	mm_job_event(job->job_id, "info", mm_phase_name(phase),
-				 psprintf("table \"%s.%s\" was written anew by others, all rows are there",
-						  table->target_schema, table->target_table), NULL);
+	if (OidIsValid(table->file))
+		mm_job_event(job->job_id, "info", mm_phase_name(phase),
+					 psprintf("table \"%s.%s\" was written anew by others, all rows are there",
+							  table->target_schema, table->target_table),
+					 NULL);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(context);
 	table->file = file;

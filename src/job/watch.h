@@ -23,6 +23,12 @@ extern Oid	mm_watch_file(Oid relid);
 extern void mm_watch_target(const MmJob *job, MmJobTable *table,
 							MmPhase phase);
 
+/*
+ * Keeps all others from the table until the end of the transaction, and
+ * raises when it has other rows than this job's.  No loader may be at work.
+ */
+extern void mm_watch_lock_alone(const MmJob *job, const MmJobTable *table);
+
 /* Raises that the table does not hold the rows that were stored. */
 extern void mm_watch_raise_missing(const MmJobTable *table, int64 rows,
 								   int64 stored) pg_attribute_noreturn();

@@ -37,8 +37,10 @@ typedef struct HeapSink
 {
 	MmSink		base;
 	MemoryContext context;		/* of open: lives as long as the sink */
+	MemoryContext execution;	/* of what the executor has made */
 	EState	   *estate;
 	ResultRelInfo *target;
+	List	   *attnums;		/* that the caller fills */
 	BulkInsertState bulk;
 	int			insert_options;
 	int			ndefaults;		/* columns with a default to compute */
@@ -117,6 +119,27 @@ find_constraints(HeapSink *sink, Relation rel)
 			sink->not_null_attnums[sink->nnot_null++] = i + 1;
 }
 
+static void
+begin_execution(HeapSink *sink)
+{
+	MemoryContext old = MemoryContextSwitchTo(sink->execution);
+
+	sink->estate = CreateExecutorState();
+	sink->target = makeNode(ResultRelInfo);
+	/* Index 0: not in a range table.  check_target() saw to permissions. */
+	InitResultRelInfo(sink->target, sink->base.rel, 0, NULL, 0);
+	ExecOpenIndices(sink->target, false);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+end_execution(HeapSink *sink)
+{
+	ExecCloseIndices(sink->target);
+	FreeExecutorState(sink->estate);
+	MemoryContextReset(sink->execution);
+}
+
 static MmSink *
 heap_sink_open(Oid relid, bool fresh)
 {
@@ -131,11 +154,10 @@ heap_sink_open(Oid relid, bool fresh)
 	sink->base.ops = &mm_sink_heap;
 	sink->base.rel = rel;
 	sink->context = CurrentMemoryContext;
-	sink->estate = CreateExecutorState();
-	sink->target = makeNode(ResultRelInfo);
-	/* Index 0: not in a range table.  check_target() saw to permissions. */
-	InitResultRelInfo(sink->target, rel, 0, NULL, 0);
-	ExecOpenIndices(sink->target, false);
+	sink->execution = AllocSetContextCreate(CurrentMemoryContext,
+											"mongo_migrate execution",
+											ALLOCSET_SMALL_SIZES);
+	begin_execution(sink);
 	find_constraints(sink, rel);
 	sink->bulk = GetBulkInsertState();
 	sink->insert_options = fresh ? TABLE_INSERT_SKIP_FSM : 0;
@@ -144,11 +166,12 @@ heap_sink_open(Oid relid, bool fresh)
 
 /* Prepares the defaults of the columns that the caller does not fill. */
 static void
-heap_sink_set_columns(MmSink *base, List *attnums)
+prepare_defaults(HeapSink *sink)
 {
-	HeapSink   *sink = (HeapSink *) base;
-	TupleDesc	desc = RelationGetDescr(base->rel);
+	TupleDesc	desc = RelationGetDescr(sink->base.rel);
+	MemoryContext old = MemoryContextSwitchTo(sink->execution);
 
+	sink->ndefaults = sink->nnulls = 0;
 	sink->default_attnums = palloc0(desc->natts * sizeof(AttrNumber));
 	sink->null_attnums = palloc0(desc->natts * sizeof(AttrNumber));
 	sink->default_exprs = palloc0(desc->natts * sizeof(ExprState *));
@@ -157,10 +180,10 @@ heap_sink_set_columns(MmSink *base, List *attnums)
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 		Node	   *expr = NULL;
 
-		if (list_member_int(attnums, att->attnum))
+		if (list_member_int(sink->attnums, att->attnum))
 			continue;
 		if (!att->attisdropped && !att->attgenerated)
-			expr = build_column_default(base->rel, att->attnum);
+			expr = build_column_default(sink->base.rel, att->attnum);
 		if (expr == NULL)
 		{
 			sink->null_attnums[sink->nnulls++] = att->attnum;
@@ -170,6 +193,30 @@ heap_sink_set_columns(MmSink *base, List *attnums)
 		sink->default_exprs[sink->ndefaults++] =
 			ExecPrepareExpr((Expr *) expr, sink->estate);
 	}
+	MemoryContextSwitchTo(old);
+}
+
+static void
+heap_sink_set_columns(MmSink *base, List *attnums)
+{
+	HeapSink   *sink = (HeapSink *) base;
+
+	sink->attnums = attnums;
+	prepare_defaults(sink);
+}
+
+/*
+ * The executor does not expect to go on behind an error: what it was making
+ * (the expressions of CHECK constraints, say) it takes for made.
+ */
+static void
+heap_sink_renew(MmSink *base)
+{
+	HeapSink   *sink = (HeapSink *) base;
+
+	end_execution(sink);
+	begin_execution(sink);
+	prepare_defaults(sink);
 }
 
 static TupleTableSlot *
@@ -270,8 +317,7 @@ heap_sink_close(MmSink *base)
 	FreeBulkInsertState(sink->bulk);
 	for (int i = 0; i < MM_SINK_ROWS && sink->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(sink->slots[i]);
-	ExecCloseIndices(sink->target);
-	FreeExecutorState(sink->estate);
+	end_execution(sink);
 	table_close(base->rel, NoLock);
 }
 
@@ -281,5 +327,6 @@ const MmSinkOps mm_sink_heap = {
 	.set_columns = heap_sink_set_columns,
 	.get_slot = heap_sink_get_slot,
 	.store = heap_sink_store,
+	.renew = heap_sink_renew,
 	.close = heap_sink_close,
 };

@@ -46,6 +46,8 @@ typedef struct MmSinkOps
 	 * anew, as their arrays do not outlive a call of store.
 	 */
 	void		(*store) (MmSink *sink, int n, bool in_savepoint);
+	/* The caller has rolled a savepoint back. */
+	void		(*renew) (MmSink *sink);
 	void		(*close) (MmSink *sink);
 } MmSinkOps;
 
