@@ -37,6 +37,7 @@ SELECT try('[{"path": "a", "column": "", "type": "text"}]');
 SELECT try('[{"path": "a", "column": "a", "typ": "text"}]');
 SELECT try('[{"path": "a..b", "column": "a", "type": "text"}]');
 SELECT try('[{"path": "a.\"b", "column": "a", "type": "text"}]');
+SELECT try(format('[{"path": "%s", "column": "a", "type": "text"}]', rtrim(repeat('a.', 300000), '.')));
 SELECT try('[{"path": "a", "column": "a", "type": "txt"}]');
 SELECT try('[{"path": "a", "column": "a", "type": "text COLLATE \"klingon\""}]');
 SELECT try('[{"path": "a", "column": "a", "type": "money"}]');

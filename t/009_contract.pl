@@ -211,4 +211,35 @@ load_ok('shaped', q(target => 'docs', options => '{"layout": "document", "json_f
 is(sql(q(SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'docs'::regclass AND attnum > 0)), '_id,doc', 'layout document: two columns');
 is(sql(q(SELECT doc #>> '{big,long,$numberLong}', doc #>> '{_id,$oid}' = _id FROM docs LIMIT 1)), '1152921504606846976|t', 'layout document: the whole document, _id included');
 
+
+# Times of day and intervals: what the type would drop is kept elsewhere.
+$mongo->python(<<'PY');
+texts = ['10:00', '10:00:01.5', '10:30 PM', '23:59:60', '2026-01-02 10:00:00', '10:00:00+05', 'now', '20260102 100000', '100000', '1 year 5 days', '1.5 years', '3 years', '1.5 s']
+client.shop.clock.insert_many([{'_id': i, 'time': t, 'zoned': t, 'span': t, 'years': t} for i, t in enumerate(texts)])
+PY
+load_ok('clock', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "time", "column": "time", "type": "time"},
+	{"path": "zoned", "column": "zoned", "type": "timetz"}, {"path": "span", "column": "span", "type": "interval"}, {"path": "years", "column": "years", "type": "interval year"}]}'),
+	'times of day');
+is(sql('SELECT string_agg(time::text, $$ $$ ORDER BY _id) FROM clock'), '10:00:00 10:00:01.5 22:30:00', 'time: what is one, and nothing else');
+is(sql('SELECT string_agg(_id::text, $$ $$ ORDER BY _id) FROM clock WHERE zoned IS NOT NULL'), '0 1 2 5', 'timetz: with its zone');
+is(sql('SELECT string_agg(_id::text || $$: $$ || span, $$, $$ ORDER BY _id) FROM clock WHERE _id > 8'), '9: 1 year 5 days, 11: 3 years, 12: 00:00:01.5', 'interval: all of it');
+is(sql('SELECT string_agg(_id::text || $$: $$ || years, $$, $$ ORDER BY _id) FROM clock'), '11: 3 years', 'interval year: years');
+is(sql(q(SELECT string_agg(_extra->>'time', '|' ORDER BY _id) FROM clock)),
+	'23:59:60|2026-01-02 10:00:00|10:00:00+05|now|20260102 100000|100000|1 year 5 days|1.5 years|3 years|1.5 s', 'the rest is in _extra');
+
+# _ids that are two for MongoDB, and one for the type of the key.
+$mongo->python(<<'PY');
+client.shop.twins.insert_many([{'_id': {'a': i, 'b': 1}, 'n': i} for i in range(500)] + [{'_id': {'b': 1, 'a': 7}, 'n': -7}])
+client.shop.tenths.insert_many([{'_id': 0.1}, {'_id': bson.Decimal128('0.1')}, {'_id': 2}])
+PY
+load_ok('twins', '', 'embedded _ids');
+is(sql('SELECT count(*), count(DISTINCT _id) FROM twins'), '500|500', 'embedded _ids: a row for each key');
+is(sql(q(SELECT sqlstate, status, count(*) FROM migrate_errors WHERE job_id = (SELECT max(job_id) FROM migrate_jobs) GROUP BY 1, 2)), '23505|pending|1', 'embedded _ids: the other one is a dead letter');
+is(sql(q(SELECT count(*) FROM migrate_events WHERE job_id = (SELECT max(job_id) FROM migrate_jobs) AND detail LIKE 'Two documents have the same key, or one was read twice: Key (_id)=%')),
+	1, 'embedded _ids: and it is told why the copy began again');
+is($mongo->compare($node, 'shop.twins', 'twins'), '', 'embedded _ids: nothing lost');
+load_ok('tenths', '', 'double and decimal _ids');
+is(sql('SELECT count(*) FROM tenths'), 3, 'double and decimal _ids: three keys');
+is($mongo->compare($node, 'shop.tenths', 'tenths'), '', 'double and decimal _ids: nothing lost');
+
 done_testing();

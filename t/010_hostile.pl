@@ -6,6 +6,7 @@ use warnings;
 use MongoTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $mongo = MongoTest->new;
 my $node = MongoTest::node('hostile');
@@ -30,6 +31,28 @@ cmp_ok(sql(q(SELECT count(*) FROM migrate_conflicts)), '>', 20, 'conflicts by pa
 is(sql(q(SELECT count(*) FROM migrate_conflicts WHERE suggestion IS NULL OR first_id IS NULL)), 0, 'each with a suggestion and an example');
 is(sql(q(SELECT string_agg(DISTINCT substr(object, 1, 13), ',') FROM migrate_jobs j, migrate_summary(j.job_id) s
 	WHERE step = 'values' AND target IN ('public.tweet', 'public.large', 'public.uuid'))), 'lossless: yes', 'lossless where nothing is odd');
+
+# Documents that repeat a key a million times: each is one row, in little time
+# and memory.
+$mongo->python(<<'PY');
+from bson.raw_bson import RawBSONDocument
+import struct
+def document(elements):
+    body = b'\x10_id\0' + struct.pack('<i', client.shop.again.estimated_document_count()) + elements
+    return RawBSONDocument(struct.pack('<i', len(body) + 5) + body + b'\0')
+empty = b'\x03n\0\x05\0\0\0\0'
+client.shop.again.insert_one({'_id': 0, 'a': 1, 'n': {'b': 1}})
+for elements in [b'\x0aa\0' * 1000000, b''.join(b'\x0au%d\0' % i for i in range(300000)) + empty * 300000]:
+    client.shop.again.insert_one(document(elements))
+PY
+{
+	my $began = time();
+	my $job = sql("SELECT migrate_start('$uri', 'again', mapping => jsonb_set(migrate_infer_mapping('$uri', 'again', options => '{\"sample_size\": 1}'), '{extra}', '\"ignore\"'), workers => 1)");
+	is(sql("SELECT migrate_wait($job, timeout => '60 s')"), 'completed', 'keys that are repeated: completes');
+	cmp_ok(time() - $began, '<', 30, 'keys that are repeated: soon');
+	is(sql('SELECT count(*) FROM again'), 3, 'keys that are repeated: a row each');
+	is(sql(qq(SELECT string_agg(path || ' ' || documents, ',' ORDER BY path) FROM migrate_conflicts WHERE job_id = $job AND action = 'duplicate')), 'a 1,n 1', 'keys that are repeated: told once for each document');
+}
 
 # One document in 1000 with a hazard shall take at most a fifth of the speed:
 # best of four loads, by turns; a machine with other work is allowed 5 %.

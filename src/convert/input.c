@@ -485,7 +485,10 @@ plain_text(const char *text)
 	return asc_tolower(start, len);
 }
 
-/* Times of day and intervals: does the type keep all digits of a second? */
+/*
+ * Times of day and intervals: does the type keep all digits of a second?  And
+ * of seconds only: "1.5 years" would be rounded to months.
+ */
 static bool
 keeps_seconds(const MmValueType *type, const char *text)
 {
@@ -500,9 +503,92 @@ keeps_seconds(const MmValueType *type, const char *text)
 		for (int i = kept; i < digits; i++)
 			if (p[i] != '0')
 				return false;
-		p = stop;
+		p = skip_space(stop);
+		if (*p != '\0' && strchr("sSaApPzZ+-", *p) == NULL)
+			return false;
 	}
 	return true;
+}
+
+/* hh:mm[:ss[.s...]] [am|pm], in which no second is the 60th; its end. */
+static const char *
+skip_time(const char *text)
+{
+	int			hours,
+				minutes,
+				seconds;
+	const char *p = skip_digits(text, &hours);
+
+	if (hours < 1 || hours > 2 || *p != ':')
+		return NULL;
+	p = skip_digits(p + 1, &minutes);
+	if (minutes != 2)
+		return NULL;
+	if (*p == ':')
+	{
+		p = skip_digits(p + 1, &seconds);
+		if (seconds != 2 || strncmp(p - 2, "60", 2) == 0)
+			return NULL;
+		if (*p == '.')
+			p = skip_digits(p + 1, &seconds);
+	}
+	text = skip_space(p);
+	if (pg_strncasecmp(text, "am", 2) == 0 || pg_strncasecmp(text, "pm", 2) == 0)
+		return text + 2;
+	return p;
+}
+
+/* Z, +hh, +hhmm or +hh:mm; its end. */
+static const char *
+skip_zone(const char *text)
+{
+	int			digits;
+
+	text = skip_space(text);
+	if (*text == 'Z' || *text == 'z')
+		return text + 1;
+	if (*text != '+' && *text != '-')
+		return text;
+	text = skip_digits(text + 1, &digits);
+	if (*text == ':')
+		text = skip_digits(text + 1, &digits);
+	return text;
+}
+
+/*
+ * The input functions of time and timetz take a date, a zone by name and
+ * "now", too, and drop or compute what the type does not hold.
+ */
+static bool
+is_time_of_day(const MmValueType *type, const char *text)
+{
+	const char *end = skip_time(skip_space(text));
+
+	if (end != NULL && type->typid == TIMETZOID)
+		end = skip_zone(end);
+	return end != NULL && *skip_space(end) == '\0' &&
+		keeps_seconds(type, text);
+}
+
+/* A type like "interval year to month" cuts what is below its fields. */
+static bool
+is_whole_interval(MmValueType *type, char *text, Datum value)
+{
+	MmValueType wide = *type;
+	const Interval *is = DatumGetIntervalP(value);
+	const Interval *whole;
+	Datum		all;
+
+	if (!keeps_seconds(type, text))
+		return false;
+	if (type->typmod < 0)
+		return true;
+	wide.typmod = -1;
+	if (!read_input(&wide, text, &all))
+		return false;
+	whole = DatumGetIntervalP(all);
+	return is->month == whole->month && is->day == whole->day &&
+		is->time == whole->time;
 }
 
 /*
@@ -517,9 +603,11 @@ mm_input_call(MmValueType *type, char *text, Datum *result)
 
 	if (!read_input(type, text, result))
 		return MM_FIT_REFUSED;
-	if (type->typid == TIMEOID || type->typid == TIMETZOID ||
-		type->typid == INTERVALOID)
-		return keeps_seconds(type, text) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+	if (type->typid == TIMEOID || type->typid == TIMETZOID)
+		return is_time_of_day(type, text) ? MM_FIT_GOOD : MM_FIT_INEXACT;
+	if (type->typid == INTERVALOID)
+		return is_whole_interval(type, text, *result) ?
+			MM_FIT_GOOD : MM_FIT_INEXACT;
 	again = OutputFunctionCall(&type->output, *result);
 	return strcmp(plain_text(text), plain_text(again)) == 0 ?
 		MM_FIT_GOOD : MM_FIT_INEXACT;

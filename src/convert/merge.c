@@ -425,6 +425,9 @@ id_type(const MmSeen *seen, uint32 classes, const MmInferOptions *options)
 	class = pg_rightmost_one_pos32(classes);
 	if ((classes & ~bracket_of(class)) != 0)
 		return NULL;
+	/* 0.1 and NumberDecimal("0.1") are two values there, and one here. */
+	if ((classes & BIT(MM_BSON_DOUBLE)) && (classes & BIT(MM_BSON_DECIMAL)))
+		return NULL;
 	if (classes & NUMBERS)
 		return (classes & ~WHOLE) ? "numeric" : "bigint";
 	if (classes & STRINGS)

@@ -19,6 +19,7 @@
 #include "convert/convert.h"
 #include "convert/keymap.h"
 #include "convert/names.h"
+#include "convert/walk.h"
 
 #define FORMAT "1"
 #define EXTRA_COLUMN "_extra"
@@ -267,6 +268,9 @@ read_path(MmField *field, const Place *place)
 	if (reaches_elements(field->path))
 		refuse(place_of(place, "path"), "paths into arrays");
 	field->parts = split_path(field->path, place_of(place, "path"));
+	if (list_length(field->parts) > MM_WALK_MAX_DEPTH)
+		fail(place_of(place, "path"),
+			 "a path of at most 200 names, as documents are nested");
 	field->path = mm_names_join(field->parts);
 }
 

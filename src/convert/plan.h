@@ -58,6 +58,7 @@ struct MmEntry
 	MmNode	   *node;			/* MM_ENTRY_NODE */
 	int			number;			/* in the tally */
 	uint64		serial;			/* of the document that had it last */
+	uint64		doubled;		/* of the one that had it twice */
 	int			left;			/* index of its leftover there, or -1 */
 	MmEntry    *next;			/* came behind it then; or NULL */
 };
@@ -67,6 +68,7 @@ struct MmNode
 	MmNode	   *parent;			/* NULL: the document itself */
 	MmEntry    *entry;			/* in the parent */
 	int			depth;			/* 0: the document itself */
+	int			first_left;		/* of the leftovers below its last value */
 	int			nentries;
 	int			size;
 	MmEntry   **entries;

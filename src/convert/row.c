@@ -18,8 +18,13 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "convert/plain.h"
 #include "convert/plan.h"
+
+/* Interrupts are served each time that so many elements were read, less 1. */
+#define INTERRUPTS_MASK	0xFFFF
 
 static void
 leave(MmPlan *plan, MmLeftoverKind kind, const MmNode *where,
@@ -63,11 +68,14 @@ forget_column(MmPlan *plan, MmColumn *column)
 	plan->isnull[column->index] = true;
 }
 
-/* Fields that the contract does not know, anywhere below a node. */
+/*
+ * Fields that the contract does not know, anywhere below a node.  Not all
+ * leftovers: a document may repeat a key a million times.
+ */
 static void
 forget_unknown(MmPlan *plan, const MmNode *node)
 {
-	for (int i = 0; i < plan->nleft; i++)
+	for (int i = node->first_left; i < plan->nleft; i++)
 	{
 		const MmNode *where = plan->left[i].where;
 
@@ -97,6 +105,18 @@ forget_entry(MmPlan *plan, MmEntry *entry)
 	}
 }
 
+/* Once for each document, however often it does. */
+static void
+note_duplicate(MmPlan *plan, const MmNode *where, MmEntry *entry,
+			   const MmValue *value)
+{
+	if (entry->doubled == plan->serial)
+		return;
+	entry->doubled = plan->serial;
+	mm_plan_note(plan, mm_reject_path(where, value), entry->column,
+				 mm_walk_type_name(value->type), "duplicate");
+}
+
 /* The entry's first value in this document, or another one. */
 static inline void
 begin_entry(MmPlan *plan, const MmNode *where, MmEntry *entry,
@@ -104,8 +124,7 @@ begin_entry(MmPlan *plan, const MmNode *where, MmEntry *entry,
 {
 	if (unlikely(entry->serial == plan->serial))
 	{
-		mm_plan_note(plan, mm_reject_path(where, value), entry->column,
-					 mm_walk_type_name(value->type), "duplicate");
+		note_duplicate(plan, where, entry, value);
 		forget_entry(plan, entry);
 	}
 	else
@@ -219,6 +238,7 @@ read_node(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
 			leave_entry(plan, MM_LEFT_MISFIT, where, entry, value);
 		return validate(plan, where, walk, value);
 	}
+	entry->node->first_left = plan->nleft;
 	if (!mm_walk_begin(&inner, value->data, value->len))
 		return mm_walk_fail(walk, inner.fault);
 	if (mm_walk_at_end(&inner))
@@ -288,7 +308,9 @@ read_members(MmPlan *plan, MmNode *node, MmWalk *walk)
 		}
 		if (!mm_walk_value(walk, &value))
 			return false;
-		if (++plan->elements > MM_WALK_MAX_ELEMENTS)
+		if (unlikely((++plan->elements & INTERRUPTS_MASK) == 0))
+			CHECK_FOR_INTERRUPTS();
+		if (plan->elements > MM_WALK_MAX_ELEMENTS)
 			return mm_walk_fail(walk,
 								"There are more than 3000000 elements.");
 		if (entry == NULL)

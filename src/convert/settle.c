@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+
 #include "convert/infer.h"
 #include "convert/jsonb.h"
 #include "convert/plan.h"
@@ -330,7 +332,8 @@ judge_all(MmPlan *plan, Verdict *verdicts, bool *extra, MmReject *reject)
 		verdicts[i] = judge(plan, left);
 		if (verdicts[i] == VERDICT_REJECT)
 			return mm_reject_leftover(plan, left, reject);
-		if (verdicts[i] == VERDICT_ADD)
+		if (verdicts[i] == VERDICT_ADD &&
+			list_length(reject->new_fields) < MaxHeapAttributeNumber)
 			reject->new_fields =
 				lappend(reject->new_fields,
 						mm_infer_new_field(plan->contract,

@@ -117,8 +117,9 @@ class Source:
             self.raw[key] = raw
             ids.append(ident)
         self.at, self.column = next((at, column) for at, column in enumerate(columns) if column.path == ("_id",))
-        brackets = {BRACKETS.get(kind, kind) for kind, _ in ids}
-        self.is_canonical = self.column.base == "jsonb" or self.column.base == "text" and len(brackets) > 1
+        kinds = {kind for kind, _ in ids}
+        several = len({BRACKETS.get(kind, kind) for kind in kinds}) > 1 or {DOUBLE, DECIMAL} <= kinds
+        self.is_canonical = self.column.base == "jsonb" or self.column.base == "text" and several
         self.by_row_key = collections.defaultdict(list)
         for key, ident in zip(self.raw, ids):
             found = self.row_key(ident)
