@@ -66,6 +66,31 @@ $uri .= '&readPreference=secondary';
 $job = start();
 like(split_of($job), qr/^record: ranges of record ids on (?:$others)$/, 'a secondary is read');
 completes($job, 0, qr/^record: .* on (?:$others)$/, 'secondary');
+
+# One of two secondaries has not applied a drop yet.  A job may read the old
+# collection or the new one, but not one of them by the name of the other.
+$mongo->python(<<'PY', MongoTest::set_uri('', @members));
+from pymongo import WriteConcern
+client.shop.get_collection('small', write_concern=WriteConcern(w=3)).insert_many([{'_id': i, 'v': 'old'} for i in range(10)])
+PY
+$members[2]->python(q(client.admin.command('configureFailPoint', 'rsSyncApplyStop', mode='alwaysOn')));
+$mongo->python(q(client.shop.next.insert_many([{'_id': i, 'v': 'new'} for i in range(10)]); client.shop.next.rename('small', dropTarget=True)));
+sub uuid_at { my ($member) = @_; return $member->python(q(print(next(client.shop.list_collections(filter={'name': 'small'}))['info']['uuid'].hex))); }
+my $old = uuid_at($members[2]);
+ok(wait_for(sub { uuid_at($members[1]) ne $old }, 20), 'one secondary has the new collection, the other has the old one');
+my (%seen, %states);
+foreach my $run (1 .. 16)
+{
+	my $small = sql("SELECT migrate_start('$uri', 'small', if_exists => 'replace', workers => 1)");
+	ok(wait_for(sub { state_of($small) =~ /completed|failed/ }, 30), "run $run ends") or last;
+	$states{state_of($small)}++;
+	next if state_of($small) ne 'completed';
+	my $pinned = sql("SELECT position('\\x$old'::bytea IN split_pin) > 0 FROM mongo_migrate.job_table WHERE job_id = $small") eq 't' ? 'old' : 'new';
+	$seen{"$pinned: " . sql(q(SELECT string_agg(DISTINCT v, ',') FROM small))}++;
+}
+is(join(' ', grep { !/^(?:old: old|new: new)$/ } keys %seen), '', 'no rows of another collection') or diag(explain(\%seen));
+cmp_ok($states{completed} // 0, '>', 0, 'some jobs complete');
+$members[2]->python(q(client.admin.command('configureFailPoint', 'rsSyncApplyStop', mode='off')));
 $uri = $set;
 
 # Gone for longer than max_retry_time.

@@ -104,25 +104,6 @@ mm_pick_check_primary(void)
 static TransactionId lock_xid = InvalidTransactionId;
 static List *locked_jobs = NIL;
 
-static void
-remember_lock(int64 job_id)
-{
-	TransactionId xid = GetTopTransactionId();
-	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
-	int64	   *copy;
-
-	if (xid != lock_xid)
-	{
-		list_free_deep(locked_jobs);
-		locked_jobs = NIL;
-		lock_xid = xid;
-	}
-	copy = palloc(sizeof(int64));
-	*copy = job_id;
-	locked_jobs = lappend(locked_jobs, copy);
-	MemoryContextSwitchTo(old);
-}
-
 bool
 mm_pick_is_locked(int64 job_id)
 {
@@ -135,6 +116,27 @@ mm_pick_is_locked(int64 job_id)
 		if (*(int64 *) lfirst(lc) == job_id)
 			return true;
 	return false;
+}
+
+static void
+remember_lock(int64 job_id)
+{
+	MemoryContext old;
+	int64	   *copy;
+
+	if (mm_pick_is_locked(job_id))
+		return;
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (GetTopTransactionId() != lock_xid)
+	{
+		list_free_deep(locked_jobs);
+		locked_jobs = NIL;
+		lock_xid = GetTopTransactionId();
+	}
+	copy = palloc(sizeof(int64));
+	*copy = job_id;
+	locked_jobs = lappend(locked_jobs, copy);
+	MemoryContextSwitchTo(old);
 }
 
 MmJob *
