@@ -74,7 +74,7 @@ from pymongo import WriteConcern
 client.shop.get_collection('small', write_concern=WriteConcern(w=3)).insert_many([{'_id': i, 'v': 'old'} for i in range(10)])
 PY
 $members[2]->python(q(client.admin.command('configureFailPoint', 'rsSyncApplyStop', mode='alwaysOn')));
-$mongo->python(q(client.shop.next.insert_many([{'_id': i, 'v': 'new'} for i in range(10)]); client.shop.next.rename('small', dropTarget=True)));
+$mongo->python(q(client.shop.newer.insert_many([{'_id': i, 'v': 'new'} for i in range(10)]); client.shop.newer.rename('small', dropTarget=True)));
 sub uuid_at { my ($member) = @_; return $member->python(q(print(next(client.shop.list_collections(filter={'name': 'small'}))['info']['uuid'].hex))); }
 my $old = uuid_at($members[2]);
 ok(wait_for(sub { uuid_at($members[1]) ne $old }, 20), 'one secondary has the new collection, the other has the old one');
