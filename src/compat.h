@@ -14,6 +14,7 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_foreign_data_wrapper.h"
@@ -141,6 +142,18 @@ set_transaction_timeout_compat(void (*set) (const char *name,
 #define BGWORKER_FLAGS_COMPAT 0
 #define MM_WORKER_NEEDS_LOGIN true
 #endif
+
+/* Frees what an index keeps between insertions, since 17. */
+static inline void
+index_insert_cleanup_compat(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#else
+	(void) index;
+	(void) info;
+#endif
+}
 
 /* Owner of a table; one function for all objects since 16. */
 static inline bool

@@ -121,6 +121,11 @@ foreach my $call ('migrate_pause', 'migrate_alter', 'migrate_cancel')
 	is(sql("SELECT migrate_cancel($job); SELECT migrate_wait($job)"), "canceling\ncanceled", 'and nothing hangs');
 }
 
+$job = start_and_copy();
+like(error_of("DO \$\$ BEGIN BEGIN PERFORM migrate_alter($job, workers => 0); EXCEPTION WHEN OTHERS THEN NULL; END; PERFORM migrate_wait($job, '0.3 s'); END \$\$"),
+	qr/^$/, 'a request that failed is none');
+sql("SELECT migrate_cancel($job); SELECT migrate_wait($job)");
+
 # Nor does a wait hold up what the job itself waits for.
 $job = start_and_copy();
 my $waiting = FaultTest::Session->new($node, 'BEGIN');

@@ -299,6 +299,15 @@ sql("SELECT migrate_alter($job, reject_limit => -1); SELECT migrate_retry($job)"
 like(error_of("SELECT migrate_wait($job)"), qr/table "public\.shared" holds \d+ rows, the migration stored \d+\nDETAIL:  Rows were added or removed by others/, 'the first one sees it');
 is(sql('SELECT count(*) >= 6000 FROM shared'), 't', 'and takes nothing away');
 
+# --- indexes that keep something between insertions (BRIN since 17)
+
+sql('CREATE TABLE summarized (_id bigint PRIMARY KEY, total smallint, note text, _extra jsonb, CHECK (total <> 7)); CREATE INDEX ON summarized USING brin (_id, total)');
+$job = start('sales', q(target => 'summarized', if_exists => 'append', options => '{"reject_limit": null}'));
+is(sql("SELECT migrate_wait($job)"), 'completed', 'careful mode with a BRIN index');
+is(sql("SELECT docs_rejected > 0 FROM migrate_stat_job WHERE job_id = $job"), 't', 'which rejects');
+is($mongo->compare($node, 'shop.sales', 'summarized', undef, '--dead-letters-only-count'), '', 'nothing lost');
+is(sql('SET enable_seqscan = off; SELECT count(*) FROM summarized WHERE total = 8') - sql('SET enable_bitmapscan = off; SELECT count(*) FROM summarized WHERE total = 8'), 0, 'and all is in the index');
+
 # --- a constraint that cannot even be prepared
 
 sql('CREATE TABLE broken (_id bigint, total bigint, note text, _extra jsonb, CHECK (total > 1 / 0))');

@@ -145,8 +145,6 @@ typedef enum MmRight
 extern MmJob *mm_pick_job(bool named, int64 job_id, MmRight right);
 extern MmJob *mm_pick_job_arg(FunctionCallInfo fcinfo, int arg,
 							  MmRight right);
-/* Has this transaction locked the row of the job, as if to change it? */
-extern bool mm_pick_is_locked(int64 job_id);
 /* Raises message 30 on a standby. */
 extern void mm_pick_check_primary(void);
 /* Raises message 23 when an active job loads the table. */

@@ -7,12 +7,10 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
-#include "utils/memutils.h"
 
 #include "api/api.h"
 #include "job/catalog.h"
@@ -97,48 +95,6 @@ mm_pick_check_primary(void)
 				 errhint("Connect to the primary server.")));
 }
 
-/*
- * The jobs whose rows this transaction has locked, for migrate_wait().  (The
- * row itself does not tell: a lock that is shared has no owner in xmax.)
- */
-static TransactionId lock_xid = InvalidTransactionId;
-static List *locked_jobs = NIL;
-
-bool
-mm_pick_is_locked(int64 job_id)
-{
-	ListCell   *lc;
-
-	if (!TransactionIdIsValid(lock_xid) ||
-		GetTopTransactionIdIfAny() != lock_xid)
-		return false;
-	foreach(lc, locked_jobs)
-		if (*(int64 *) lfirst(lc) == job_id)
-			return true;
-	return false;
-}
-
-static void
-remember_lock(int64 job_id)
-{
-	MemoryContext old;
-	int64	   *copy;
-
-	if (mm_pick_is_locked(job_id))
-		return;
-	old = MemoryContextSwitchTo(TopMemoryContext);
-	if (GetTopTransactionId() != lock_xid)
-	{
-		list_free_deep(locked_jobs);
-		locked_jobs = NIL;
-		lock_xid = GetTopTransactionId();
-	}
-	copy = palloc(sizeof(int64));
-	*copy = job_id;
-	locked_jobs = lappend(locked_jobs, copy);
-	MemoryContextSwitchTo(old);
-}
-
 MmJob *
 mm_pick_job(bool named, int64 job_id, MmRight right)
 {
@@ -148,8 +104,6 @@ mm_pick_job(bool named, int64 job_id, MmRight right)
 	if (right != MM_RIGHT_SEE)
 		mm_pick_check_primary();
 	job = mm_job_load(wanted, right != MM_RIGHT_SEE);
-	if (right != MM_RIGHT_SEE)
-		remember_lock(wanted);
 	if (job == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),

@@ -42,6 +42,7 @@ typedef struct Look
 {
 	MmJobState	state;
 	TransactionId xmin;			/* that wrote the row */
+	TransactionId xmax;			/* that locked it */
 	char	   *phase;
 	char	   *duration;
 	char	   *database;
@@ -62,7 +63,7 @@ read_job(int64 job_id, Look *result)
 	mm_arg_int8(&args, job_id);
 	mm_catalog_begin(&scope);
 	found = mm_catalog_query_latest("SELECT j.state, j.xmin::text::bigint,"
-									" t.phase, date_trunc('milliseconds',"
+									" j.xmax::text::bigint, t.phase, date_trunc('milliseconds',"
 									" COALESCE(j.finished_at,"
 									" clock_timestamp()) - j.started_at)::text,"
 									" t.docs_total, t.docs_done,"
@@ -83,15 +84,16 @@ read_job(int64 job_id, Look *result)
 		memset(result, 0, sizeof(*result));
 		result->state = mm_state_parse(mm_row_text(&scope, 0, 1));
 		result->xmin = (TransactionId) mm_row_int8(0, 2);
-		result->phase = mm_row_text(&scope, 0, 3);
-		result->duration = mm_row_text(&scope, 0, 4);
-		result->docs_total = mm_row_int8(0, 5);
-		result->books.docs_read = mm_row_int8(0, 6);
-		result->books.rows_inserted = mm_row_int8(0, 7);
-		result->books.docs_rejected = mm_row_int8(0, 8);
-		result->rate = (double) mm_row_int8(0, 9);
-		result->database = mm_row_text(&scope, 0, 10);
-		result->collection = mm_row_text(&scope, 0, 11);
+		result->xmax = (TransactionId) mm_row_int8(0, 3);
+		result->phase = mm_row_text(&scope, 0, 4);
+		result->duration = mm_row_text(&scope, 0, 5);
+		result->docs_total = mm_row_int8(0, 6);
+		result->books.docs_read = mm_row_int8(0, 7);
+		result->books.rows_inserted = mm_row_int8(0, 8);
+		result->books.docs_rejected = mm_row_int8(0, 9);
+		result->rate = (double) mm_row_int8(0, 10);
+		result->database = mm_row_text(&scope, 0, 11);
+		result->collection = mm_row_text(&scope, 0, 12);
 	}
 	mm_catalog_end(&scope);
 	return found;
@@ -219,9 +221,13 @@ report_completed(int64 job_id, const Look *now)
 					 (long long) job_id) : 0));
 }
 
-/* Message 33: in this transaction the job cannot begin, or not go on. */
+/*
+ * Message 33: in this transaction the job cannot begin, or not go on.  (While
+ * it has the lock of a request, FOR UPDATE, no other has one: xmax is no
+ * multixact.)
+ */
 static void
-check_not_ours(int64 job_id, const Look *now)
+check_not_ours(const Look *now)
 {
 	if (now->state == MM_JOB_QUEUED &&
 		TransactionIdIsCurrentTransactionId(now->xmin))
@@ -230,11 +236,12 @@ check_not_ours(int64 job_id, const Look *now)
 				 errmsg("cannot wait for a migration job started in the same transaction"),
 				 errdetail("The job begins when this transaction commits."),
 				 errhint("COMMIT first, or use CALL migrate_run(...).")));
-	if (mm_pick_is_locked(job_id))
+	if (TransactionIdIsCurrentTransactionId(now->xmin) ||
+		TransactionIdIsCurrentTransactionId(now->xmax))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot wait for a migration job changed in the same transaction"),
-				 errdetail("The job does not go on before this transaction commits."),
+				 errdetail("This transaction has a lock on the job, which does not go on before it ends."),
 				 errhint("COMMIT first.")));
 }
 
@@ -301,7 +308,7 @@ migrate_wait(PG_FUNCTION_ARGS)
 							(long long) job_id)));
 		if (is_settled(now.state))
 			break;
-		check_not_ours(job_id, &now);
+		check_not_ours(&now);
 		if (GetCurrentTimestamp() >= end)
 			PG_RETURN_NULL();
 		if (GetCurrentTimestamp() >= next_report)

@@ -485,14 +485,38 @@ plain_text(const char *text)
 	return asc_tolower(start, len);
 }
 
+/* How many digits of a fraction of this unit of an interval are kept. */
+static int
+unit_precision(const char *text, const char *unit)
+{
+	static const struct
+	{
+		const char *prefix;
+		int			digits;
+	}			units[] = {
+		{"mon", 0}, {"y", 0}, {"dec", 0}, {"c", 0}, {"q", 0},
+		{"millis", 3}, {"ms", 3}, {"mil", 0}, {"mic", 0}, {"us", 0}
+	};
+
+	for (int i = 0; i < lengthof(units); i++)
+		if (pg_strncasecmp(unit, units[i].prefix,
+						   strlen(units[i].prefix)) == 0)
+			return units[i].digits;
+	/* ISO 8601: months, unless behind the T */
+	if (*unit == 'M' && *skip_space(text) == 'P' &&
+		memchr(text, 'T', unit - text) == NULL)
+		return 0;
+	return MAX_TIME_PRECISION;
+}
+
 /*
- * Times of day and intervals: does the type keep all digits of a second?  And
- * of seconds only: "1.5 years" would be rounded to months.
+ * Times of day and intervals: does the type keep all digits?  Fractions of
+ * months and more would be rounded to months.
  */
 static bool
-keeps_seconds(const MmValueType *type, const char *text)
+keeps_digits(const MmValueType *type, const char *text)
 {
-	int			kept = type->typmod < 0 ? MAX_TIME_PRECISION :
+	int			most = type->typmod < 0 ? MAX_TIME_PRECISION :
 		Min(type->typmod & 0xffff, MAX_TIME_PRECISION);
 
 	for (const char *p = strchr(text, '.'); p != NULL; p = strchr(p, '.'))
@@ -500,12 +524,11 @@ keeps_seconds(const MmValueType *type, const char *text)
 		int			digits;
 		const char *stop = skip_digits(++p, &digits);
 
-		for (int i = kept; i < digits; i++)
+		for (int i = Min(most, unit_precision(text, skip_space(stop)));
+			 i < digits; i++)
 			if (p[i] != '0')
 				return false;
-		p = skip_space(stop);
-		if (*p != '\0' && strchr("sSaApPzZ+-", *p) == NULL)
-			return false;
+		p = stop;
 	}
 	return true;
 }
@@ -567,7 +590,7 @@ is_time_of_day(const MmValueType *type, const char *text)
 	if (end != NULL && type->typid == TIMETZOID)
 		end = skip_zone(end);
 	return end != NULL && *skip_space(end) == '\0' &&
-		keeps_seconds(type, text);
+		keeps_digits(type, text);
 }
 
 /* A type like "interval year to month" cuts what is below its fields. */
@@ -579,7 +602,7 @@ is_whole_interval(MmValueType *type, char *text, Datum value)
 	const Interval *whole;
 	Datum		all;
 
-	if (!keeps_seconds(type, text))
+	if (!keeps_digits(type, text))
 		return false;
 	if (type->typmod < 0)
 		return true;

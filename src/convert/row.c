@@ -86,9 +86,9 @@ forget_unknown(MmPlan *plan, const MmNode *node)
 	}
 }
 
-/* Undoes what this document gave for the entry so far. */
+/* Undoes what this document gave for the entry, but for unknown fields. */
 static void
-forget_entry(MmPlan *plan, MmEntry *entry)
+forget_values(MmPlan *plan, MmEntry *entry)
 {
 	if (entry->serial != plan->serial)
 		return;
@@ -99,9 +99,8 @@ forget_entry(MmPlan *plan, MmEntry *entry)
 		forget_column(plan, entry->column);
 	else if (entry->kind == MM_ENTRY_NODE)
 	{
-		forget_unknown(plan, entry->node);
 		for (int i = 0; i < entry->node->nentries; i++)
-			forget_entry(plan, entry->node->entries[i]);
+			forget_values(plan, entry->node->entries[i]);
 	}
 }
 
@@ -125,7 +124,9 @@ begin_entry(MmPlan *plan, const MmNode *where, MmEntry *entry,
 	if (unlikely(entry->serial == plan->serial))
 	{
 		note_duplicate(plan, where, entry, value);
-		forget_entry(plan, entry);
+		forget_values(plan, entry);
+		if (entry->kind == MM_ENTRY_NODE)
+			forget_unknown(plan, entry->node);
 	}
 	else
 	{
@@ -232,13 +233,13 @@ read_node(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
 {
 	MmWalk		inner;
 
+	entry->node->first_left = plan->nleft;
 	if (value->type != MM_BSON_OBJECT)
 	{
 		if (!mm_walk_is_null(value))
 			leave_entry(plan, MM_LEFT_MISFIT, where, entry, value);
 		return validate(plan, where, walk, value);
 	}
-	entry->node->first_left = plan->nleft;
 	if (!mm_walk_begin(&inner, value->data, value->len))
 		return mm_walk_fail(walk, inner.fault);
 	if (mm_walk_at_end(&inner))

@@ -674,12 +674,23 @@ run_job(Coordinator *c, bool crashed)
 	} while (!finish(c, completed));
 }
 
+static bool
+is_unique_violation(const MmFailure *failure)
+{
+	return strcmp(failure->sqlstate,
+				  unpack_sql_state(ERRCODE_UNIQUE_VIOLATION)) == 0;
+}
+
 /* Records the failure, unless somebody canceled the job meanwhile. */
 static void
-record_failure(Coordinator *c, const MmFailure *failure)
+record_failure(Coordinator *c, MmFailure *failure)
 {
 	MmFailure  *not_dropped;
 	MmJob	   *job = begin_end(c, &not_dropped);
+
+	if (c->phase == MM_PHASE_INDEXING && failure->hint == NULL &&
+		is_unique_violation(failure))
+		failure->hint = "Name other columns in target.primary_key of the mapping, or [] for none.";
 
 	if (job != NULL && !mm_state_is_final(job->state))
 	{
@@ -767,15 +778,15 @@ has_id_key(const MmContract *contract)
  * record id then, and may be read as both; ranges of _id meet it once.  Or two
  * values are one for the type of the column, as embedded documents with their
  * fields in another order are for jsonb.  So the copy begins again, by ranges
- * of _id, into a table that has its key: what it refuses is rejected.
+ * of _id, into a table that has its key: what it refuses is rejected.  Not so
+ * a view, which may well have an _id twice.
  */
 static bool
 begin_with_key(Coordinator *c, const MmFailure *failure)
 {
 	ListCell   *lc;
 
-	if (strcmp(failure->sqlstate,
-			   unpack_sql_state(ERRCODE_UNIQUE_VIOLATION)) != 0 ||
+	if (!is_unique_violation(failure) ||
 		c->job->options.split == MM_SPLIT_RECORD)
 		return false;
 	foreach(lc, c->tables)
@@ -784,7 +795,8 @@ begin_with_key(Coordinator *c, const MmFailure *failure)
 
 		if (table->phase != MM_PHASE_INDEXING ||
 			table->restarts >= MM_MAX_RESTARTS || !table->fresh ||
-			!table->created || !has_id_key(table->contract))
+			!table->created || table->pin == NULL ||
+			!has_id_key(table->contract))
 			continue;
 		mm_worker_tx_begin();
 		mm_job_lose_split(c->job->job_id, table->table_no,

@@ -214,6 +214,9 @@ heap_sink_renew(MmSink *base)
 {
 	HeapSink   *sink = (HeapSink *) base;
 
+	/* What indexes kept is gone with the savepoint. */
+	for (int i = 0; i < sink->target->ri_NumIndices; i++)
+		sink->target->ri_IndexRelationInfo[i]->ii_AmCache = NULL;
 	end_execution(sink);
 	begin_execution(sink);
 	prepare_defaults(sink);
@@ -286,9 +289,18 @@ insert_into_indexes(HeapSink *sink, TupleTableSlot **slots, int n)
 	MemoryContextSwitchTo(old);
 }
 
+/* Since 17 an index may keep pins from one insertion to the next. */
+static void
+clean_up_indexes(HeapSink *sink)
+{
+	for (int i = 0; i < sink->target->ri_NumIndices; i++)
+		index_insert_cleanup_compat(sink->target->ri_IndexRelationDescs[i],
+									sink->target->ri_IndexRelationInfo[i]);
+}
+
 /*
  * No BulkInsertState within a savepoint: the pin on its buffer would not
- * survive the rollback.
+ * survive the rollback.  Nor those of indexes.
  */
 static void
 heap_sink_store(MmSink *base, int n, bool in_savepoint)
@@ -306,6 +318,8 @@ heap_sink_store(MmSink *base, int n, bool in_savepoint)
 					   in_savepoint ? NULL : sink->bulk);
 	MemoryContextSwitchTo(old);
 	insert_into_indexes(sink, slots, n);
+	if (in_savepoint)
+		clean_up_indexes(sink);
 	ResetPerTupleExprContext(sink->estate);
 }
 

@@ -246,7 +246,8 @@ take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
 
 /*
  * Keeps what is missing of the head.  False: it is not in order.  The driver
- * acts on the length as soon as it has these four bytes.
+ * acts on the length as soon as it has these four bytes; and a message that
+ * ends within its head would be complete before it is judged.
  */
 static bool
 take_head(Guard *guard, const uint8 *data, size_t size)
@@ -262,7 +263,7 @@ take_head(Guard *guard, const uint8 *data, size_t size)
 		if (guard->seen < 4)
 			return true;
 		guard->length = head_number(guard, 0);
-		if (guard->length < HEADER || guard->length > LARGEST)
+		if (guard->length < head_size(guard) || guard->length > LARGEST)
 			return false;
 	}
 	return guard->seen < head_size(guard) || is_head_in_order(guard);

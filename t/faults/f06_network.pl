@@ -109,7 +109,7 @@ figure('F09', '+200 ms with 1 Mbit/s, and with 1 % of the segments lost: no retr
 # ---------------------------------------------------------------------
 
 my @kinds = qw(opcode short negative huge long truncated header flags section document document_short type
-	inner inner_short inner_type nameless empty other checksum compressed generous);
+	inner inner_short inner_type nameless empty other checksum compressed tiny bare generous);
 
 # To loaders.
 foreach my $split ('record', 'id')

@@ -75,6 +75,14 @@ class Damage:
             cls.inner(message, kind)
         elif kind in ("other", "checksum", "compressed"):
             cls.wrap(kind, message)
+        elif kind == "tiny":             # OP_MSG that ends behind its flags
+            message[16:] = struct.pack("<i", 0)
+            cls.number(message, 0, len(message))
+            cls.number(message, 12, 2013)
+        elif kind == "bare":             # OP_REPLY that ends before its document
+            message[16:] = struct.pack("<iqii", 8, 0, 0, 1)
+            cls.number(message, 0, len(message))
+            cls.number(message, 12, 1)
         elif kind == "generous":         # hello allows messages of 2 GB, and one follows
             at = message.find(b"\x10maxMessageSizeBytes\0")
             if at >= 0:
