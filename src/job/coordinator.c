@@ -785,11 +785,13 @@ static bool
 begin_with_key(Coordinator *c, const MmFailure *failure)
 {
 	ListCell   *lc;
+	bool		found = false;
 
 	if (!is_unique_violation(failure) ||
 		c->job->options.split == MM_SPLIT_RECORD)
 		return false;
-	foreach(lc, c->tables)
+	mm_worker_tx_begin();
+	foreach(lc, mm_job_load_tables(c->job->job_id))
 	{
 		const MmJobTable *table = lfirst(lc);
 
@@ -798,16 +800,16 @@ begin_with_key(Coordinator *c, const MmFailure *failure)
 			!table->created || table->pin == NULL ||
 			!has_id_key(table->contract))
 			continue;
-		mm_worker_tx_begin();
 		mm_job_lose_split(c->job->job_id, table->table_no,
 						  psprintf("Two documents have the same key, or one was read twice: %s",
 								   failure->detail ? failure->detail :
 								   failure->message), true);
-		mm_worker_tx_commit();
-		MemoryContextSwitchTo(c->context);
-		return true;
+		found = true;
+		break;
 	}
-	return false;
+	mm_worker_tx_commit();
+	MemoryContextSwitchTo(c->context);
+	return found;
 }
 
 /* A failure that may pass is waited out; then the phase is begun again. */
