@@ -23,7 +23,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -32,6 +31,7 @@
 #include "compat.h"
 #include "job/catalog.h"
 #include "job/worker.h"
+#include "savepoint.h"
 
 MM_FUNCTION(migrate_wait);
 
@@ -63,7 +63,8 @@ read_job(int64 job_id, Look *result)
 	mm_arg_int8(&args, job_id);
 	mm_catalog_begin(&scope);
 	found = mm_catalog_query_latest("SELECT j.state, j.xmin::text::bigint,"
-									" j.xmax::text::bigint, t.phase, date_trunc('milliseconds',"
+									" j.xmax::text::bigint, t.phase,"
+									" date_trunc('milliseconds',"
 									" COALESCE(j.finished_at,"
 									" clock_timestamp()) - j.started_at)::text,"
 									" t.docs_total, t.docs_done,"
@@ -110,44 +111,28 @@ typedef struct Aside
 } Aside;
 
 static void
-pick_aside(Aside *aside)
+pick_aside(void *arg)
 {
+	Aside	   *aside = arg;
+
 	aside->job = mm_pick_job_arg(aside->fcinfo, 0, MM_RIGHT_SEE);
 }
 
 static void
-read_aside(Aside *aside)
+read_aside(void *arg)
 {
+	Aside	   *aside = arg;
+
 	aside->found = read_job(aside->job_id, aside->look);
 }
 
-/* What is allocated stays in the current context. */
 static void
-run_aside(void (*function) (Aside *aside), Aside *aside)
+run_aside(void (*function) (void *aside), Aside *aside)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *error = mm_savepoint_run(function, aside, false);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		function(aside);
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		ReThrowError(edata);
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	if (error != NULL)
+		ReThrowError(error);
 }
 
 static bool

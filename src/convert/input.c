@@ -25,7 +25,6 @@
 #include <math.h>
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type_d.h"
 #include "common/shortest_dec.h"
@@ -34,13 +33,13 @@
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/formatting.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "compat.h"
 #include "convert/form.h"
 #include "convert/input.h"
+#include "savepoint.h"
 
 /* Far inside what numeric_in() takes without an error. */
 #define NUMERIC_DIGITS_MAX 16000
@@ -393,15 +392,19 @@ typedef struct Call
 } Call;
 
 static void
-call_input(Call *call)
+call_input(void *arg)
 {
+	Call	   *call = arg;
+
 	call->value = InputFunctionCall(&call->type->input, call->text,
 									call->type->ioparam, call->type->typmod);
 }
 
 static void
-call_domain_check(Call *call)
+call_domain_check(void *arg)
 {
+	Call	   *call = arg;
+
 	domain_check(call->value, call->isnull, call->type->typid,
 				 &call->type->domain, call->type->context);
 }
@@ -416,41 +419,21 @@ is_refusal(int sqlstate)
 
 /* False: it raised.  Other errors than refusals are raised again. */
 static bool
-run_in_savepoint(void (*function) (Call *call), Call *call)
+run_in_savepoint(void (*function) (void *call), Call *call)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData  *error = mm_savepoint_run(function, call, true);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		function(call);
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		if (!is_refusal(edata->sqlerrcode))
-			ReThrowError(edata);
-		FreeErrorData(edata);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return done;
+	if (error == NULL)
+		return true;
+	if (!is_refusal(error->sqlerrcode))
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
 }
 
 /* Plans of a domain's constraints must not belong to a savepoint. */
 static bool
-run(void (*function) (Call *call), Call *call)
+run(void (*function) (void *call), Call *call)
 {
 	if (call->type->careful)
 		return run_in_savepoint(function, call);

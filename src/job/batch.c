@@ -19,13 +19,12 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "job/batch.h"
 #include "job/worker.h"
+#include "savepoint.h"
 
 /* So that a batch stays in the L2 cache. */
 #define BATCH_BYTES (64 * 1024)
@@ -166,80 +165,68 @@ mm_batch_is_row_error(int sqlstate)
 	}
 }
 
-/*
- * The error that is being caught, as the reason of a dead letter.  What is
- * not the row's fault is raised again, as is what the handler raised on
- * purpose; but only when the savepoint is rolled back, or it would stay.
- */
-static void
-take_row_error(MmReject *why, bool on_purpose)
+/* What stands in a savepoint: documents first .. first + n - 1. */
+typedef struct Part
 {
-	ErrorData  *edata = CopyErrorData();
+	MmBatch    *batch;
+	int			first;
+	int			n;
+} Part;
 
-	FlushErrorState();
-	RollbackAndReleaseCurrentSubTransaction();
-	if (on_purpose || !mm_batch_is_row_error(edata->sqlerrcode))
-		ReThrowError(edata);
-	*why = (MmReject) {
-		.stage = "insert",
-		.sqlstate = edata->sqlerrcode,
-		.message = edata->message,
-		.detail = edata->detail,
-		.column = edata->column_name,
-	};
+static void
+store_part(void *arg)
+{
+	const Part *part = arg;
+	MmBatch    *batch = part->batch;
+	int			rows = 0;
+
+	for (int i = part->first; i < part->first + part->n; i++)
+	{
+		bytea	   *doc = batch->docs[i];
+
+		if (convert(batch, (uint8 *) VARDATA(doc), VARSIZE(doc) - VARHDRSZ,
+					batch->items[i], rows))
+			rows++;
+	}
+	if (rows > 0)
+		batch->sink->ops->store(batch->sink, rows, true);
+	batch->books->rows_inserted += rows;
 }
 
 /*
  * Stores documents first .. first + n - 1 in a subtransaction.  Returns false
- * with the reason when the table refuses them.
+ * with the reason when the table refuses them.  What is not the fault of a row
+ * is raised again, as is what the handler raised on purpose.
  */
 static bool
 store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Part		part = {.batch = batch, .first = first, .n = n};
 	MmCounters	books = *batch->books;
 	MmTally    *tally = mm_plan_tally(batch->plan);
 	MmTally    *saved = mm_tally_save(tally);
-	volatile bool stored = true;
+	ErrorData  *error = mm_savepoint_run(store_part, &part, true);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
+	if (error != NULL)
 	{
-		int			rows = 0;
-
-		for (int i = 0; i < n; i++)
-		{
-			bytea	   *doc = batch->docs[first + i];
-
-			if (convert(batch, (uint8 *) VARDATA(doc),
-						VARSIZE(doc) - VARHDRSZ, batch->items[first + i],
-						rows))
-				rows++;
-		}
-		if (rows > 0)
-			batch->sink->ops->store(batch->sink, rows, true);
-		batch->books->rows_inserted += rows;
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		take_row_error(why, batch->why != NULL && batch->why->stop);
-		CurrentResourceOwner = owner;
+		if ((batch->why != NULL && batch->why->stop) ||
+			!mm_batch_is_row_error(error->sqlerrcode))
+			ReThrowError(error);
 		batch->sink->ops->renew(batch->sink);
-		stored = false;
 		*batch->books = books;
 		mm_tally_restore(tally, saved);
 		batch->doc = NULL;
 		batch->why = NULL;
+		*why = (MmReject) {
+			.stage = "insert",
+			.sqlstate = error->sqlerrcode,
+			.message = error->message,
+			.detail = error->detail,
+			.column = error->column_name,
+		};
 	}
-	PG_END_TRY();
 	pfree(saved);
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return stored;
+	return error == NULL;
 }
 
 static void
