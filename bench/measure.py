@@ -157,7 +157,8 @@ class Bench:
     def contestants(self):
         list_ = [Drain(self, "natural", 1), Drain(self, "id", self.main), Drain(self, "record", self.main), CopyBinary(self)]
         list_ += [Migrate(self, n) for n in self.workers]
-        list_ += [BareLoop(self, self.main), BareLoop(self, self.main, writes=False), Rival(self, "id", self.main), Rival(self, "record", self.main)]
+        list_ += [BareLoop(self, self.main), BareLoop(self, self.main, writes=False)]
+        list_ += [Rival(self, "id", self.main), Rival(self, "record", self.main)]
         if self.peers_python:
             list_ += [Python(self, "asyncpg", 2), Python(self, "psycopg", 4)]
         if self.has_fdw():

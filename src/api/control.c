@@ -115,7 +115,7 @@ migrate_resume(PG_FUNCTION_ARGS)
  * ended may have left rows: the coordinator is to look.
  */
 static void
-check_targets_free(const MmJob *job)
+claim_targets(const MmJob *job)
 {
 	ListCell   *lc;
 
@@ -148,7 +148,7 @@ migrate_retry(PG_FUNCTION_ARGS)
 						(long long) job->job_id);
 	if (job->state != MM_JOB_FAILED)
 		raise_wrong_state(job, "retry", hint);
-	check_targets_free(job);
+	claim_targets(job);
 	mm_chunk_retry(job->job_id);
 	mm_job_set_state(job->job_id, MM_JOB_QUEUED, NULL);
 	mm_queue_enter(job->job_id, job->owner);

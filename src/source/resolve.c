@@ -228,7 +228,7 @@ check_options(const ServerOption *known, List *options)
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to set option \"%s\"",
 							option->name),
-					 errdetail("Options that name files of the server's machine are for superusers only.")));
+					 errdetail(MM_URI_SUPERUSER_OPTIONS)));
 		check_value(option, defGetString(def));
 	}
 }

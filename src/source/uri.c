@@ -272,7 +272,7 @@ check_options(const UriParts *parts, bool superuser)
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied to use option \"%s\" in MongoDB connection string",
 							option->name),
-					 errdetail("Options that name files of the server's machine, weaken TLS or ask for compressed replies are for superusers only.")));
+					 errdetail(MM_URI_SUPERUSER_OPTIONS)));
 	}
 }
 

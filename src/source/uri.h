@@ -10,6 +10,10 @@
 
 #include "postgres.h"
 
+/* Why an option is refused, in a string as of a server or a mapping. */
+#define MM_URI_SUPERUSER_OPTIONS \
+	"Options that name files of the server's machine, weaken TLS or ask for compressed replies are for superusers only."
+
 /* What a connection string says, decoded; NULL where it says nothing. */
 typedef struct MmUriFacts
 {

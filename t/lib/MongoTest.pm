@@ -27,8 +27,6 @@ my $root = $ENV{MM_ROOT} or die "MM_ROOT is not set: run make check";
 # With MM_PLAIN, the tests are a role's with the grants of the reference and no
 # more; but for what an administrator does in them, and for looks at our tables.
 my $plain = $ENV{MM_PLAIN};
-my $rights_of_plain = 'CREATE ROLE plain LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO plain;
-	GRANT CREATE ON SCHEMA public TO plain; GRANT CREATE ON DATABASE postgres TO plain';
 my $administration = qr/(?:FROM|JOIN|UPDATE|INTO|TABLE|ON)[ ]mongo_migrate\.|pg_stat_activity|pg_locks|pg_(?:terminate|cancel)_backend
 	|USER[ ]MAPPING[ ]FOR[ ](?!CURRENT)|\b(?:ROLE|SYSTEM|DATABASE|TABLESPACE|EXTENSION)\b|LANGUAGE[ ][cC]|\betl\b|pg_reload_conf|pg_stat_file|pg_ls_|pg_settings/x;
 
@@ -191,7 +189,7 @@ sub node
 	$node->append_conf('postgresql.conf', "$_ = $settings{$_}") foreach sort keys %settings;
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION mongo_migrate');
-	$node->safe_psql('postgres', $rights_of_plain) if $plain;
+	$node->safe_psql('postgres', slurp_file("$root/t/plain.sql") . 'GRANT CREATE ON DATABASE postgres TO plain') if $plain;
 	return $node;
 }
 
