@@ -64,7 +64,7 @@ begin(Jsonb *mapping, Oid relid, bool stores)
 {
 	Bare	   *bare = palloc0(sizeof(Bare));
 
-	bare->sink = mm_sink_heap.open(relid, true);
+	bare->sink = mm_sink_heap.open(relid);
 	if (bare->sink == NULL)
 		elog(ERROR, "there is no such table");
 	bare->plan = mm_plan_create(mm_contract_from_jsonb(mapping),

@@ -61,7 +61,7 @@ mm_batch_begin(const MmJob *job, const MmJobTable *table, bool careful,
 	batch->books = books;
 	batch->handler = handler;
 	batch->handler_arg = arg;
-	batch->sink = mm_sink_heap.open(table->relid, table->fresh);
+	batch->sink = mm_sink_heap.open(table->relid);
 	if (batch->sink == NULL)
 		mm_worker_raise_dropped(table);
 	batch->plan = mm_plan_create(table->contract,

@@ -200,7 +200,6 @@ begin_table(Replay *r, const MmJobTable *table)
 	r->contract = table->contract;
 	r->table = *table;
 	r->table.contract = contract;
-	r->table.fresh = false;		/* its free space is to be used */
 }
 
 /* By chunk, as mm_letter_lock_pending() has ordered them. */

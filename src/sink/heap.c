@@ -42,7 +42,6 @@ typedef struct HeapSink
 	ResultRelInfo *target;
 	List	   *attnums;		/* that the caller fills */
 	BulkInsertState bulk;
-	int			insert_options;
 	int			ndefaults;		/* columns with a default to compute */
 	AttrNumber *default_attnums;
 	ExprState **default_exprs;
@@ -141,7 +140,7 @@ end_execution(HeapSink *sink)
 }
 
 static MmSink *
-heap_sink_open(Oid relid, bool fresh)
+heap_sink_open(Oid relid)
 {
 	Relation	rel = try_table_open(relid, RowExclusiveLock);
 	HeapSink   *sink;
@@ -160,7 +159,6 @@ heap_sink_open(Oid relid, bool fresh)
 	begin_execution(sink);
 	find_constraints(sink, rel);
 	sink->bulk = GetBulkInsertState();
-	sink->insert_options = fresh ? TABLE_INSERT_SKIP_FSM : 0;
 	return &sink->base;
 }
 
@@ -301,6 +299,10 @@ clean_up_indexes(HeapSink *sink)
 /*
  * No BulkInsertState within a savepoint: the pin on its buffer would not
  * survive the rollback.  Nor those of indexes.
+ *
+ * Not TABLE_INSERT_SKIP_FSM, though a new table has no free space: PostgreSQL
+ * 15 hands out pages that it adds in bulk by the map of free space alone.
+ * Without it loaders wait in line for one page each.
  */
 static void
 heap_sink_store(MmSink *base, int n, bool in_savepoint)
@@ -313,8 +315,7 @@ heap_sink_store(MmSink *base, int n, bool in_savepoint)
 		complete_row(sink, slots[i]);
 
 	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(sink->estate));
-	table_multi_insert(base->rel, slots, n, GetCurrentCommandId(true),
-					   sink->insert_options,
+	table_multi_insert(base->rel, slots, n, GetCurrentCommandId(true), 0,
 					   in_savepoint ? NULL : sink->bulk);
 	MemoryContextSwitchTo(old);
 	insert_into_indexes(sink, slots, n);

@@ -30,12 +30,11 @@ typedef struct MmSinkOps
 
 	/*
 	 * Opens a table, with RowExclusiveLock until the end of the transaction.
-	 * fresh: the job's rows are the only ones.  NULL when the table is gone;
-	 * raises 42501 without INSERT privilege, 0A000 when the table has become
-	 * one that the sink cannot fill.  Everything lives in the current
-	 * context.
+	 * NULL when the table is gone; raises 42501 without INSERT privilege,
+	 * 0A000 when the table has become one that the sink cannot fill.
+	 * Everything lives in the current context.
 	 */
-	MmSink	   *(*open) (Oid relid, bool fresh);
+	MmSink	   *(*open) (Oid relid);
 	/* Columns that the caller fills; the others get their defaults. */
 	void		(*set_columns) (MmSink *sink, List *attnums);
 	/* Row i of MM_SINK_ROWS: an empty slot, whose arrays the caller fills. */
