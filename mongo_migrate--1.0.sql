@@ -207,9 +207,9 @@ CREATE FUNCTION mongo_migrate.shared_job(job_id bigint, handle bigint,
     OUT docs_read bigint, OUT rows_inserted bigint, OUT rows_updated bigint, OUT docs_rejected bigint,
     OUT docs_filtered bigint, OUT values_diverted bigint, OUT bytes_read bigint,
     OUT rate double precision, OUT workers integer, OUT coordinator_pid integer, OUT updated_at timestamptz)
-  RETURNS SETOF record ROWS 1
-  LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'mongo_migrate_shared_job';
-COMMENT ON FUNCTION mongo_migrate.shared_job(bigint, bigint) IS 'counters of a running job; no row when it does not run';
+  RETURNS record
+  LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'mongo_migrate_shared_job';
+COMMENT ON FUNCTION mongo_migrate.shared_job(bigint, bigint) IS 'counters of a running job; nulls when it does not run';
 
 CREATE FUNCTION mongo_migrate.shared_workers(job_id bigint, handle bigint,
     OUT worker integer, OUT pid integer, OUT chunk_no integer, OUT attempts integer,
@@ -419,7 +419,8 @@ CREATE VIEW mongo_migrate.running_coordinator AS
    WHERE l.locktype = 'advisory' AND l.objsubid = 6 AND l.granted AND l.database = 0 AND l.classid = 1835887202;
 COMMENT ON VIEW mongo_migrate.running_coordinator IS 'coordinators of the cluster whose job runs';
 
--- Counters of each table: shared memory while the job runs, else the books.
+-- Counters of each table: shared memory while the job runs, else the books.  FROM is a list here and below: each JOIN would
+-- add all columns on both sides to what the planner copies at each step, and these views are planned more than they are run.
 CREATE VIEW mongo_migrate.table_stat AS
   SELECT j.job_id, t.table_no, j.state, j.owner, j.own, t.target_schema, t.target_table, t.phase, t.docs_total,
          COALESCE(s.docs_read, c.docs_read) AS docs_done,
@@ -437,10 +438,8 @@ CREATE VIEW mongo_migrate.table_stat AS
          extract(epoch FROM COALESCE(j.finished_at, clock_timestamp()) - j.started_at)::double precision AS elapsed_seconds,
          COALESCE(s.workers, 0) AS workers_active, s.rate, s.coordinator_pid,
          j.started_at, COALESCE(s.updated_at, j.finished_at) AS updated_at, j.finished_at
-    FROM mongo_migrate.visible_job j
-    JOIN mongo_migrate.job_table t ON t.job_id = j.job_id
-    LEFT JOIN LATERAL mongo_migrate.shared_job(j.job_id, j.shared_handle) s ON true
-    CROSS JOIN LATERAL (
+    FROM mongo_migrate.visible_job j, mongo_migrate.job_table t, mongo_migrate.shared_job(j.job_id, j.shared_handle) s,
+    LATERAL (
       SELECT count(*) AS chunks_total, count(*) FILTER (WHERE c.state = 'done') AS chunks_done,
              COALESCE(sum(c.docs_read), 0)::bigint AS docs_read,
              COALESCE(sum(c.rows_inserted), 0)::bigint AS rows_inserted,
@@ -450,7 +449,8 @@ CREATE VIEW mongo_migrate.table_stat AS
              COALESCE(sum(c.values_diverted), 0)::bigint AS values_diverted,
              COALESCE(sum(c.bytes_read), 0)::bigint AS bytes_read
         FROM mongo_migrate.chunk c
-       WHERE c.job_id = t.job_id AND c.table_no = t.table_no) c;
+       WHERE c.job_id = t.job_id AND c.table_no = t.table_no) c
+   WHERE t.job_id = j.job_id;
 COMMENT ON VIEW mongo_migrate.table_stat IS 'counters of each table';
 
 -- What became of the values of each field.  The seven figures of a field are in the order of MmFate.
@@ -498,28 +498,39 @@ CREATE VIEW mongo_migrate.value_stat AS
    WHERE v.exact IS NOT NULL OR l.pending + l.discarded > 0;
 COMMENT ON VIEW mongo_migrate.value_stat IS 'values of each table, by what became of them';
 
+-- Looked at often, so small: without table_stat, and with chunks read only while there is no shared memory.  The progress of
+-- the key is read where pg_stat_progress_create_index has it from: tuples total and done, blocks total and done.
 CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
-  SELECT t.job_id, t.target_table::text AS target, CASE WHEN t.state = 'queued' THEN 'queued' ELSE t.phase END AS phase,
+  SELECT j.job_id, t.target_table::text AS target, CASE WHEN j.state = 'queued' THEN 'queued' ELSE t.phase END AS phase,
          @extschema@.migrate_progress_bar(f.fraction, 20) || ' '
            || lpad(to_char(trunc((f.fraction * 1000)::numeric) / 10, 'FM990.0') || '%', 6) AS progress,
-         lpad(mongo_migrate.format_count(t.docs_done), 6) || ' / '
-           || rpad(mongo_migrate.format_count(greatest(t.docs_total, t.docs_done)), 6) AS docs,
-         CASE WHEN t.phase = 'copying' THEN lpad(mongo_migrate.format_count(t.rate::bigint), 6) || '/s' END AS rate,
-         CASE WHEN t.phase = 'copying' AND t.rate >= 1
-              THEN make_interval(secs => trunc(greatest(t.docs_total - t.docs_done, 0) / t.rate)) END AS eta,
-         t.workers_active AS workers, t.docs_rejected AS rejected
-    FROM mongo_migrate.table_stat t
-    LEFT JOIN pg_stat_progress_create_index i ON i.pid = t.coordinator_pid AND t.phase = 'indexing'
-    CROSS JOIN LATERAL (
+         lpad(mongo_migrate.format_count(d.docs_done), 6) || ' / '
+           || rpad(mongo_migrate.format_count(greatest(t.docs_total, d.docs_done)), 6) AS docs,
+         CASE WHEN t.phase = 'copying' THEN lpad(mongo_migrate.format_count(s.rate::bigint), 6) || '/s' END AS rate,
+         CASE WHEN t.phase = 'copying' AND s.rate >= 1
+              THEN make_interval(secs => trunc(greatest(t.docs_total - d.docs_done, 0) / s.rate)) END AS eta,
+         COALESCE(s.workers, 0) AS workers, d.docs_rejected AS rejected
+    FROM mongo_migrate.visible_job j, mongo_migrate.job_table t,
+    LATERAL (
+      SELECT s.docs_read, s.docs_rejected, s.rate, s.workers,
+             i.param12 AS tuples_total, i.param13 AS tuples_done, i.param16 AS blocks_total, i.param17 AS blocks_done
+        FROM mongo_migrate.shared_job(j.job_id, j.shared_handle) s
+        LEFT JOIN pg_stat_get_progress_info('CREATE INDEX') i ON i.pid = s.coordinator_pid AND t.phase = 'indexing') s,
+    LATERAL (
+      SELECT COALESCE(s.docs_read, sum(c.docs_read)::bigint, 0) AS docs_done,
+             COALESCE(s.docs_rejected, sum(c.docs_rejected)::bigint, 0) AS docs_rejected
+        FROM mongo_migrate.chunk c
+       WHERE c.job_id = t.job_id AND c.table_no = t.table_no AND s.docs_read IS NULL) d,
+    LATERAL (
       SELECT CASE WHEN t.phase = 'planning' THEN 0
                   WHEN t.phase = 'copying' AND t.docs_total > 0
-                  THEN least(0.999, t.docs_done / t.docs_total::double precision)
-                  WHEN t.phase = 'indexing' AND i.tuples_total > 0
-                  THEN least(0.999, 0.5 + 0.5 * i.tuples_done / i.tuples_total)
-                  WHEN t.phase = 'indexing' AND i.blocks_total > 0
-                  THEN least(0.999, 0.5 * i.blocks_done / i.blocks_total)
+                  THEN least(0.999, d.docs_done / t.docs_total::double precision)
+                  WHEN t.phase = 'indexing' AND s.tuples_total > 0
+                  THEN least(0.999, 0.5 + 0.5 * s.tuples_done / s.tuples_total)
+                  WHEN t.phase = 'indexing' AND s.blocks_total > 0
+                  THEN least(0.999, 0.5 * s.blocks_done / s.blocks_total)
                   WHEN t.phase = 'copying' THEN 0 ELSE 0.999 END::double precision AS fraction) f
-   WHERE t.state IN ('queued', 'running', 'pausing', 'canceling')
+   WHERE t.job_id = j.job_id AND j.state IN ('queued', 'running', 'pausing', 'canceling')
    ORDER BY t.job_id, t.table_no;
 COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now or are queued, for people and \watch';
 COMMENT ON COLUMN @extschema@.migrate_progress.job_id IS 'job';

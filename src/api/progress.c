@@ -4,8 +4,8 @@
  *	  What the views of running jobs call: counters from shared memory, and
  *	  the text forms of counts and bars.
  *
- * Attach, copy, detach: no lock is held, and a job that ends in between is
- * an empty result.
+ * Attach, copy, detach: no lock is held, and a job that ends in between
+ * does not run.
  *
  *-------------------------------------------------------------------------
  */
@@ -44,22 +44,17 @@ put_counters(Datum *values, const MmCounters *counters)
 	values[6] = Int64GetDatum(counters->bytes_read);
 }
 
-Datum
-mongo_migrate_shared_job(PG_FUNCTION_ARGS)
+/* False: it does not run. */
+static bool
+get_job(int64 job_id, int64 handle, Datum *values)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	dsm_segment *segment;
-	MmShared   *shared;
+	MmShared   *shared = mm_shared_attach(job_id, handle, &segment);
 	MmCounters	sum;
-	Datum		values[COUNTER_COLUMNS + 4];
-	bool		nulls[COUNTER_COLUMNS + 4] = {false};
 	int			n = COUNTER_COLUMNS;
 
-	InitMaterializedSRF(fcinfo, 0);
-	shared = mm_shared_attach(PG_GETARG_INT64(0), PG_GETARG_INT64(1),
-							  &segment);
 	if (shared == NULL)
-		return (Datum) 0;
+		return false;
 	values[n + 1] = Int32GetDatum(mm_shared_totals(shared, &sum));
 	put_counters(values, &sum);
 	SpinLockAcquire(&shared->mutex);
@@ -68,8 +63,22 @@ mongo_migrate_shared_job(PG_FUNCTION_ARGS)
 	values[n + 3] = TimestampTzGetDatum(shared->updated_at);
 	SpinLockRelease(&shared->mutex);
 	dsm_detach(segment);
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	return (Datum) 0;
+	return true;
+}
+
+Datum
+mongo_migrate_shared_job(PG_FUNCTION_ARGS)
+{
+	Datum		values[COUNTER_COLUMNS + 4];
+	bool		nulls[COUNTER_COLUMNS + 4];
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(nulls, PG_ARGISNULL(0) || PG_ARGISNULL(1) ||
+		   !get_job(PG_GETARG_INT64(0), PG_GETARG_INT64(1), values),
+		   sizeof(nulls));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
 static void
