@@ -18,6 +18,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "commands/trigger.h"
@@ -33,6 +34,9 @@
 #include "compat.h"
 #include "sink/sink.h"
 
+/* Bytes of WAL, of all processes. */
+#define WAL_STRETCH (1024 * 1024)
+
 typedef struct HeapSink
 {
 	MmSink		base;
@@ -42,6 +46,7 @@ typedef struct HeapSink
 	ResultRelInfo *target;
 	List	   *attnums;		/* that the caller fills */
 	BulkInsertState bulk;
+	XLogRecPtr	announced;		/* to the WAL writer */
 	int			ndefaults;		/* columns with a default to compute */
 	AttrNumber *default_attnums;
 	ExprState **default_exprs;
@@ -297,12 +302,29 @@ clean_up_indexes(HeapSink *sink)
 }
 
 /*
+ * A page that leaves the ring of BulkInsertState must have its WAL flushed
+ * first.  A process that finds it not flushed waits for the disk; the WAL
+ * writer, which would have seen to it, sleeps for 200 ms and is woken by
+ * commits.  So it is told of each MB, in the way of LogCurrentRunningXacts()
+ * (standby.c), and nobody waits.
+ */
+static void
+announce_wal(HeapSink *sink)
+{
+	if (XactLastRecEnd < sink->announced + WAL_STRETCH)
+		return;
+	sink->announced = XactLastRecEnd;
+	XLogSetAsyncXactLSN(XactLastRecEnd);
+}
+
+/*
  * No BulkInsertState within a savepoint: the pin on its buffer would not
  * survive the rollback.  Nor those of indexes.
  *
  * Not TABLE_INSERT_SKIP_FSM, though a new table has no free space: PostgreSQL
- * 15 hands out pages that it adds in bulk by the map of free space alone.
- * Without it loaders wait in line for one page each.
+ * 15 hands out pages that it adds in bulk by the map of free space alone, and
+ * with the flag loaders wait in line for one page each; 16 would lose pages
+ * that it added ahead each time the sink is closed.
  */
 static void
 heap_sink_store(MmSink *base, int n, bool in_savepoint)
@@ -318,6 +340,7 @@ heap_sink_store(MmSink *base, int n, bool in_savepoint)
 	table_multi_insert(base->rel, slots, n, GetCurrentCommandId(true), 0,
 					   in_savepoint ? NULL : sink->bulk);
 	MemoryContextSwitchTo(old);
+	announce_wal(sink);
 	insert_into_indexes(sink, slots, n);
 	if (in_savepoint)
 		clean_up_indexes(sink);
