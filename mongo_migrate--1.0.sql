@@ -419,8 +419,8 @@ CREATE VIEW mongo_migrate.running_coordinator AS
    WHERE l.locktype = 'advisory' AND l.objsubid = 6 AND l.granted AND l.database = 0 AND l.classid = 1835887202;
 COMMENT ON VIEW mongo_migrate.running_coordinator IS 'coordinators of the cluster whose job runs';
 
--- Counters of each table: shared memory while the job runs, else the books.  FROM is a list here and below: each JOIN would
--- add all columns on both sides to what the planner copies at each step, and these views are planned more than they are run.
+-- Counters of each table: shared memory while the job runs, else the books.  FROM is a list here and in migrate_progress: each
+-- JOIN would add all columns on both sides to what the planner copies at each step, and these are planned more than they run.
 CREATE VIEW mongo_migrate.table_stat AS
   SELECT j.job_id, t.table_no, j.state, j.owner, j.own, t.target_schema, t.target_table, t.phase, t.docs_total,
          COALESCE(s.docs_read, c.docs_read) AS docs_done,
@@ -515,7 +515,7 @@ CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
       SELECT s.docs_read, s.docs_rejected, s.rate, s.workers,
              i.param12 AS tuples_total, i.param13 AS tuples_done, i.param16 AS blocks_total, i.param17 AS blocks_done
         FROM mongo_migrate.shared_job(j.job_id, j.shared_handle) s
-        LEFT JOIN pg_stat_get_progress_info('CREATE INDEX') i ON i.pid = s.coordinator_pid AND t.phase = 'indexing') s,
+        LEFT JOIN pg_stat_get_progress_info('CREATE INDEX') i ON i.pid = s.coordinator_pid) s,
     LATERAL (
       SELECT COALESCE(s.docs_read, sum(c.docs_read)::bigint, 0) AS docs_done,
              COALESCE(s.docs_rejected, sum(c.docs_rejected)::bigint, 0) AS docs_rejected

@@ -32,6 +32,10 @@ SELECT pg_describe_object(d.classid, d.objid, 0) AS without_comment
    AND d.classid IN ('pg_proc'::regclass, 'pg_class'::regclass, 'pg_foreign_data_wrapper'::regclass, 'pg_namespace'::regclass)
    AND NOT EXISTS (SELECT FROM pg_class c WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind IN ('i', 'S'));
 
+-- migrate_progress reads the progress of CREATE INDEX by the numbers that this view has.
+SELECT count(*) FROM regexp_matches(pg_get_viewdef('pg_stat_progress_create_index'::regclass),
+  'param(12 AS tuples_total|13 AS tuples_done|16 AS blocks_total|17 AS blocks_done)', 'g');
+
 -- Nobody but the owner reaches the tables; everybody may look at the views.
 CREATE ROLE regress_mm_plain LOGIN;
 SET ROLE regress_mm_plain;

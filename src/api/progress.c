@@ -13,10 +13,10 @@
 
 #include <math.h>
 
+#include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/tuplestore.h"
 
@@ -72,12 +72,13 @@ mongo_migrate_shared_job(PG_FUNCTION_ARGS)
 	Datum		values[COUNTER_COLUMNS + 4];
 	bool		nulls[COUNTER_COLUMNS + 4];
 	TupleDesc	desc;
+	bool		runs;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	memset(nulls, PG_ARGISNULL(0) || PG_ARGISNULL(1) ||
-		   !get_job(PG_GETARG_INT64(0), PG_GETARG_INT64(1), values),
-		   sizeof(nulls));
+	runs = !PG_ARGISNULL(0) && !PG_ARGISNULL(1) &&
+		get_job(PG_GETARG_INT64(0), PG_GETARG_INT64(1), values);
+	memset(nulls, !runs, sizeof(nulls));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }
 
