@@ -44,7 +44,7 @@ static MmSettings settings = {
 MmSettings *mm_settings = &settings;
 
 /* As in job/batch.c. */
-#define BATCH_BYTES (64 * 1024)
+#define BATCH_BYTES (32 * 1024)
 
 typedef struct Bare
 {
@@ -87,6 +87,7 @@ flush(Bare *bare)
 	bare->stored += bare->rows;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(bare->context);
+	mm_plan_forget_rows(bare->plan);
 	bare->rows = 0;
 	bare->bytes = 0;
 }

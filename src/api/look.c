@@ -210,7 +210,7 @@ put_sample(ReturnSetInfo *rsinfo, MmInput *input, const char *filter, int n)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "mongo_migrate document",
 												  ALLOCSET_DEFAULT_SIZES);
-	MmJsonbBuilder *builder = mm_jsonb_create();
+	MmJsonbBuilder *builder = mm_jsonb_create(NULL);
 	MmSourceError error = {0};
 	MmStream   *stream;
 	const uint8 *doc;

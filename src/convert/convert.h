@@ -239,12 +239,16 @@ extern MmPlan *mm_plan_create(const MmContract *contract, TupleDesc desc,
  * the tuple descriptor; only those that the contract names are written.
  * *diverted += values kept in _extra because they did not fit, or dropped by
  * set_null or set_default (fields that have no column do not count).  Datums
- * live in the current context and do not point into doc.  Returns false and
- * fills *reject when the document cannot be stored.
+ * live in the current context or until mm_plan_forget_rows(), whichever ends
+ * first, and do not point into doc.  Returns false and fills *reject when the
+ * document cannot be stored.
  */
 extern bool mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len,
 							Datum *values, bool *isnull, int64 *diverted,
 							MmReject *reject);
+
+/* The rows so far are stored, or not wanted any more. */
+extern void mm_plan_forget_rows(MmPlan *plan);
 
 /*
  * What became of the values so far; fields in the order of the contract.

@@ -249,11 +249,12 @@ mm_jsonb_emit_extended(MmJsonbBuilder *b, const MmValue *value,
  */
 
 MmJsonbBuilder *
-mm_jsonb_create(void)
+mm_jsonb_create(MmArena *arena)
 {
 	MmJsonbBuilder *b = palloc0(sizeof(MmJsonbBuilder));
 
 	b->writer.ops = &jsonb_ops;
+	b->arena = arena;
 	b->scratch = AllocSetContextCreate(CurrentMemoryContext, "jsonb builder",
 									   ALLOCSET_SMALL_SIZES);
 	mm_stack_init(&b->out);
@@ -287,7 +288,7 @@ copy_result(MmJsonbBuilder *b, JEntry root)
 	uint32		header = JB_FARRAY | JB_FSCALAR | 1;
 	uint32		from = JBE_ISCONTAINER(root) ? SCALAR_HEADER : 0;
 	Size		len = b->out.used - from;
-	Jsonb	   *result = palloc(VARHDRSZ + len);
+	Jsonb	   *result = mm_arena_alloc(b->arena, VARHDRSZ + len);
 
 	root |= JENTRY_HAS_OFF;
 	memcpy(b->out.items, &header, sizeof(header));

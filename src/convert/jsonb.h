@@ -12,6 +12,7 @@
 
 #include "utils/jsonb.h"
 
+#include "convert/arena.h"
 #include "convert/extended.h"
 
 /*
@@ -27,12 +28,11 @@ typedef struct MmJsonbChanges
 	uint32		altered;		/* strings and keys stripped or replaced */
 } MmJsonbChanges;
 
-/* Lives in the current context. */
-extern MmJsonbBuilder *mm_jsonb_create(void);
+/* Lives in the current context; its results in the arena, see arena.h. */
+extern MmJsonbBuilder *mm_jsonb_create(MmArena *arena);
 
 /*
- * The jsonb of a value, in the current context.  NULL with *failure when a
- * text in it was refused.
+ * The jsonb of a value.  NULL with *failure when a text in it was refused.
  */
 extern Jsonb *mm_jsonb_from_value(MmJsonbBuilder *builder,
 								  const MmValue *value, MmJsonForm form,

@@ -38,6 +38,7 @@ struct MmJsonbBuilder
 	MmStack		children;		/* MmValue: of the containers at work */
 	MmStack		keys;			/* MmSortKey: of the objects at work */
 	MmStack		nodes;			/* MmNode */
+	MmArena    *arena;			/* of the results; or NULL */
 	MemoryContext scratch;		/* what extended.c and its nodes need */
 	int			pending;		/* wrappers that still need scratch */
 	uint32		open;			/* the innermost open node, or none */

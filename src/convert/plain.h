@@ -12,15 +12,16 @@
 
 #include "postgres.h"
 
+#include "convert/arena.h"
 #include "convert/form.h"
 #include "convert/scalar.h"
 #include "convert/value.h"
 
 /* Room for a varlena of len bytes. */
 static inline char *
-mm_plain_alloc(uint32 len, Datum *result)
+mm_plain_alloc(MmArena *arena, uint32 len, Datum *result)
 {
-	char	   *varlena = palloc(VARHDRSZ + len);
+	char	   *varlena = mm_arena_alloc(arena, VARHDRSZ + len);
 
 	SET_VARSIZE(varlena, VARHDRSZ + len);
 	*result = PointerGetDatum(varlena);
@@ -29,22 +30,24 @@ mm_plain_alloc(uint32 len, Datum *result)
 
 /* False: it takes longer. */
 static inline bool
-mm_plain_text(const MmValue *value, Datum *result)
+mm_plain_text(const MmValue *value, MmArena *arena, Datum *result)
 {
 	if (value->type == MM_BSON_OBJECT_ID)
 	{
 		mm_form_object_id_digits(value->data,
-								 mm_plain_alloc(2 * MM_OBJECT_ID_LEN, result));
+								 mm_plain_alloc(arena, 2 * MM_OBJECT_ID_LEN,
+												result));
 		return true;
 	}
 	if (value->type != MM_BSON_STRING ||
 		mm_text_check((const char *) value->data, value->len) != MM_TEXT_GOOD)
 		return false;
-	memcpy(mm_plain_alloc(value->len, result), value->data, value->len);
+	memcpy(mm_plain_alloc(arena, value->len, result), value->data,
+		   value->len);
 	return true;
 }
 
-/* The Datum lives in the current context.  False: it takes longer. */
+/* The Datum lives in the type's arena.  False: it takes longer. */
 static inline bool
 mm_plain_convert(const MmValue *value, const MmValueType *type, Datum *result)
 {
@@ -53,7 +56,7 @@ mm_plain_convert(const MmValue *value, const MmValueType *type, Datum *result)
 	switch (type->kind)
 	{
 		case MM_KIND_TEXT:
-			return mm_plain_text(value, result);
+			return mm_plain_text(value, type->arena, result);
 		case MM_KIND_BIGINT:
 			if (value->type != MM_BSON_INT32 && value->type != MM_BSON_INT64)
 				return false;

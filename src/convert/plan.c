@@ -98,6 +98,7 @@ add_column(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
 							plan->contract, field->format, careful))
 		raise_unfillable(att);
 	mm_value_type_set_builder(&column->type, plan->builder);
+	column->type.arena = plan->arena;
 	column->type.keep_null = field->format == MM_JSON_CANONICAL &&
 		field->not_null;
 	column->index = att->attnum - 1;
@@ -280,7 +281,9 @@ mm_plan_create(const MmContract *contract, TupleDesc desc, bool careful)
 	plan->contract = contract;
 	plan->context = CurrentMemoryContext;
 	plan->tally = mm_tally_create(nfields + 1);
-	plan->builder = mm_jsonb_create();
+	plan->arena = palloc(sizeof(MmArena));
+	plan->arena->used = 0;
+	plan->builder = mm_jsonb_create(plan->arena);
 	plan->columns = palloc0(sizeof(MmColumn) * nfields);
 	plan->checked = palloc0(sizeof(MmColumn *) * nfields);
 	plan->root = make_node(NULL, NULL);
@@ -341,6 +344,12 @@ forget_leftovers(MmPlan *plan)
 		plan->left_size = LEFT_MAX;
 		plan->left = repalloc(plan->left, sizeof(MmLeftover) * LEFT_MAX);
 	}
+}
+
+void
+mm_plan_forget_rows(MmPlan *plan)
+{
+	plan->arena->used = 0;
 }
 
 bool

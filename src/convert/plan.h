@@ -15,6 +15,7 @@
 
 #include "postgres.h"
 
+#include "convert/arena.h"
 #include "convert/convert.h"
 #include "convert/jsonb.h"
 #include "convert/keymap.h"
@@ -108,6 +109,7 @@ struct MmPlan
 	MmNode	   *root;
 	List	   *attnums;
 	MmTally    *tally;
+	MmArena    *arena;
 	MmJsonbBuilder *builder;
 	int			nchecked;		/* columns that may refuse null */
 	MmColumn  **checked;

@@ -31,7 +31,7 @@
 static inline void
 make_varlena(const void *data, uint32 len, Datum *result)
 {
-	memcpy(mm_plain_alloc(len, result), data, len);
+	memcpy(mm_plain_alloc(NULL, len, result), data, len);
 }
 
 /* ---------------------------------------------------------------------
@@ -86,7 +86,7 @@ static MmFit
 to_text(const MmValue *value, const MmValueType *type, Datum *result,
 		MmOutcome *outcome)
 {
-	return mm_plain_text(value, result) ? MM_FIT_GOOD :
+	return mm_plain_text(value, type->arena, result) ? MM_FIT_GOOD :
 		to_text_slowly(value, type, result, outcome);
 }
 
@@ -122,7 +122,7 @@ to_char(const MmValue *value, const MmValueType *type, Datum *result,
 	if (len > 0 && VARDATA(t)[len - 1] == ' ')
 		return MM_FIT_INEXACT;
 	blanks = type->limit - pg_mbstrlen_with_len(VARDATA(t), len);
-	padded = mm_plain_alloc(len + blanks, result);
+	padded = mm_plain_alloc(NULL, len + blanks, result);
 	memcpy(padded, VARDATA(t), len);
 	memset(padded + len, ' ', blanks);
 	return MM_FIT_GOOD;
@@ -362,7 +362,8 @@ convert_slowly(const MmValue *value, MmValueType *type, Datum *result,
 
 /*
  * *result is written when the fit is good, *outcome as it says.  Nested
- * values have been validated.  The Datum lives in the current context.
+ * values have been validated.  The Datum lives in the type's arena, or in the
+ * current context.
  */
 MmFit
 mm_value_convert(const MmValue *value, MmValueType *type, Datum *result,

@@ -12,6 +12,7 @@
 
 #include "fmgr.h"
 
+#include "convert/arena.h"
 #include "convert/convert.h"
 #include "convert/jsonb.h"
 #include "convert/text.h"
@@ -67,6 +68,7 @@ typedef struct MmValueType
 								 * by MM_TYPE_BIT */
 	MmJsonForm	form;			/* of JSON in it */
 	MmJsonbBuilder *builder;	/* of the plan, for jsonb */
+	MmArena    *arena;			/* same, for texts; NULL for an element */
 	bool		keep_null;		/* null is a value: the key may be null */
 	bool		careful;		/* savepoints may be used: input.c */
 	MmInvalidText invalid_text;

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * batch.c
- *	  Documents on their way into the sink: convert, buffer, store by 64 kB
+ *	  Documents on their way into the sink: convert, buffer, store by 32 kB
  *	  of BSON, and tell the caller of each one that cannot be stored.
  *
  * Loaders fill it from a stream, migrate_replay() from the dead letters.
@@ -27,7 +27,7 @@
 #include "savepoint.h"
 
 /* So that a batch stays in the L2 cache. */
-#define BATCH_BYTES (64 * 1024)
+#define BATCH_BYTES (32 * 1024)
 
 struct MmBatch
 {
@@ -280,6 +280,7 @@ flush(MmBatch *batch)
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(batch->context);
+	mm_plan_forget_rows(batch->plan);
 	batch->rows = 0;
 	batch->bytes = 0;
 }

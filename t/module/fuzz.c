@@ -290,7 +290,7 @@ begin_fuzz(int64 seed)
 	fuzz->seed = seed;
 	initStringInfo(&fuzz->bson);
 	initStringInfo(&fuzz->last);
-	fuzz->builder = mm_jsonb_create();
+	fuzz->builder = mm_jsonb_create(NULL);
 	fuzz->doc_context = AllocSetContextCreate(CurrentMemoryContext,
 											  "fuzz document",
 											  ALLOCSET_DEFAULT_SIZES);

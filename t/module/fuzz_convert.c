@@ -170,6 +170,7 @@ fuzz_convert(const uint8 *doc, uint32 len)
 
 		stored |= mm_plan_convert(plans[i], doc, len, values, isnull,
 								  &diverted, &reject);
+		mm_plan_forget_rows(plans[i]);
 	}
 	return stored;
 }

@@ -104,7 +104,7 @@ mmtest_jsonb(PG_FUNCTION_ARGS)
 	MmValue		value = argument_value(PG_GETARG_BYTEA_PP(0));
 	MmTextFailure failure;
 
-	PG_RETURN_JSONB_P(mm_jsonb_from_value(mm_jsonb_create(), &value,
+	PG_RETURN_JSONB_P(mm_jsonb_from_value(mm_jsonb_create(NULL), &value,
 										  parse_form(PG_GETARG_TEXT_PP(1)),
 										  MM_INVALID_TEXT_REPLACE, &failure));
 }
@@ -134,7 +134,7 @@ Datum
 mmtest_jsonb_report(PG_FUNCTION_ARGS)
 {
 	static const char *const faults[] = {"good", "nul", "invalid"};
-	MmJsonbBuilder *builder = mm_jsonb_create();
+	MmJsonbBuilder *builder = mm_jsonb_create(NULL);
 	MmValue		value = argument_value(PG_GETARG_BYTEA_PP(0));
 	MmTextFailure failure = {0};
 	Jsonb	   *jsonb;
@@ -384,7 +384,7 @@ mmtest_jsonb_equal(PG_FUNCTION_ARGS)
 	Place		place = {PG_GETARG_INT64(0)};
 	int32		documents = PG_GETARG_INT32(1);
 	ErrorContextCallback context = {error_context_stack, add_place, &place};
-	MmJsonbBuilder *builder = mm_jsonb_create();
+	MmJsonbBuilder *builder = mm_jsonb_create(NULL);
 	MemoryContext doc_context = AllocSetContextCreate(CurrentMemoryContext,
 													  "test document",
 													  ALLOCSET_DEFAULT_SIZES);
@@ -465,7 +465,7 @@ mmtest_jsonb_largest(PG_FUNCTION_ARGS)
 	put_rest(&bson);
 	value = document_value((uint8 *) bson.data, bson.len);
 	value.type = MM_BSON_ARRAY;
-	jsonb = mm_jsonb_from_value(mm_jsonb_create(), &value, MM_JSON_RELAXED,
+	jsonb = mm_jsonb_from_value(mm_jsonb_create(NULL), &value, MM_JSON_RELAXED,
 								MM_INVALID_TEXT_REPLACE, &failure);
 	PG_RETURN_INT64(VARSIZE(jsonb));
 }
@@ -517,7 +517,7 @@ mmtest_bench(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		isnull[2] = {0};
 
-	values[0] = Float8GetDatum(measure(mm_jsonb_create(), &value, loops));
+	values[0] = Float8GetDatum(measure(mm_jsonb_create(NULL), &value, loops));
 	values[1] = Float8GetDatum(measure(NULL, &value, loops));
 	PG_RETURN_DATUM(HeapTupleGetDatum(form_result(fcinfo, values, isnull)));
 }
