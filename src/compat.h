@@ -41,6 +41,11 @@
 #error "mongo_migrate supports PostgreSQL 15 to 18"
 #endif
 
+/* A BulkInsertState adds pages to a table in bulk. */
+#if PG_VERSION_NUM >= 160000
+#define MM_SERVER_ADDS_PAGES
+#endif
+
 /* We compile with -fvisibility=hidden; 15 leaves this macro empty. */
 #if PG_VERSION_NUM < 160000
 #undef PGDLLEXPORT

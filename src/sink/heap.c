@@ -32,6 +32,7 @@
 #include "utils/rls.h"
 
 #include "compat.h"
+#include "sink/pages.h"
 #include "sink/sink.h"
 
 /* Bytes of WAL, of all processes. */
@@ -46,6 +47,7 @@ typedef struct HeapSink
 	ResultRelInfo *target;
 	List	   *attnums;		/* that the caller fills */
 	BulkInsertState bulk;
+	MmPages		pages;
 	XLogRecPtr	announced;		/* to the WAL writer */
 	int			ndefaults;		/* columns with a default to compute */
 	AttrNumber *default_attnums;
@@ -321,27 +323,40 @@ announce_wal(HeapSink *sink)
  * No BulkInsertState within a savepoint: the pin on its buffer would not
  * survive the rollback.  Nor those of indexes.
  *
- * Not TABLE_INSERT_SKIP_FSM, though a new table has no free space: PostgreSQL
- * 15 hands out pages that it adds in bulk by the map of free space alone, and
- * with the flag loaders wait in line for one page each; 16 would lose pages
- * that it added ahead each time the sink is closed.
+ * Not TABLE_INSERT_SKIP_FSM, though a new table has no free space: the map
+ * hands out the pages that each transaction leaves over, and those that
+ * PostgreSQL 15 adds in bulk when loaders wait for the lock of extension.
  */
+static void
+insert_into_heap(HeapSink *sink, TupleTableSlot **slots, int n,
+				 bool in_savepoint)
+{
+	Relation	rel = sink->base.rel;
+	CommandId	cid = GetCurrentCommandId(true);
+	MemoryContext old;
+
+	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(sink->estate));
+	if (in_savepoint)
+		table_multi_insert(rel, slots, n, cid, 0, NULL);
+	for (int i = 0, rows; i < n && !in_savepoint; i += rows)
+	{
+		rows = mm_pages_prepare(&sink->pages, rel, sink->bulk, slots + i,
+								n - i);
+		table_multi_insert(rel, slots + i, rows, cid, 0, sink->bulk);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 static void
 heap_sink_store(MmSink *base, int n, bool in_savepoint)
 {
 	HeapSink   *sink = (HeapSink *) base;
-	TupleTableSlot **slots = sink->slots;
-	MemoryContext old;
 
 	for (int i = 0; i < n; i++)
-		complete_row(sink, slots[i]);
-
-	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(sink->estate));
-	table_multi_insert(base->rel, slots, n, GetCurrentCommandId(true), 0,
-					   in_savepoint ? NULL : sink->bulk);
-	MemoryContextSwitchTo(old);
+		complete_row(sink, sink->slots[i]);
+	insert_into_heap(sink, sink->slots, n, in_savepoint);
 	announce_wal(sink);
-	insert_into_indexes(sink, slots, n);
+	insert_into_indexes(sink, sink->slots, n);
 	if (in_savepoint)
 		clean_up_indexes(sink);
 	ResetPerTupleExprContext(sink->estate);
@@ -352,6 +367,7 @@ heap_sink_close(MmSink *base)
 {
 	HeapSink   *sink = (HeapSink *) base;
 
+	mm_pages_release(&sink->pages, base->rel);
 	FreeBulkInsertState(sink->bulk);
 	for (int i = 0; i < MM_SINK_ROWS && sink->slots[i] != NULL; i++)
 		ExecDropSingleTupleTableSlot(sink->slots[i]);
