@@ -43,9 +43,6 @@ static MmSettings settings = {
 };
 MmSettings *mm_settings = &settings;
 
-/* As in job/batch.c. */
-#define BATCH_BYTES (32 * 1024)
-
 typedef struct Bare
 {
 	MmSink	   *sink;
@@ -106,7 +103,7 @@ add(Bare *bare, const uint8 *doc, uint32 len)
 		bare->rejected++;
 	MemoryContextSwitchTo(old);
 	bare->bytes += len;
-	if (bare->rows >= MM_SINK_ROWS || bare->bytes >= BATCH_BYTES)
+	if (bare->rows >= MM_SINK_ROWS || bare->bytes >= MM_SINK_BYTES)
 		flush(bare);
 }
 

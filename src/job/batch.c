@@ -26,9 +26,6 @@
 #include "job/worker.h"
 #include "savepoint.h"
 
-/* So that a batch stays in the L2 cache. */
-#define BATCH_BYTES (32 * 1024)
-
 struct MmBatch
 {
 	const MmJob *job;
@@ -298,7 +295,7 @@ mm_batch_add(MmBatch *batch, const uint8 *doc, uint32 len, void *item)
 	else if (convert(batch, doc, len, item, batch->rows))
 		batch->rows++;
 	batch->bytes += len;
-	full = batch->rows >= MM_SINK_ROWS || batch->bytes >= BATCH_BYTES;
+	full = batch->rows >= MM_SINK_ROWS || batch->bytes >= MM_SINK_BYTES;
 	if (full)
 		flush(batch);
 	error_context_stack = callback.previous;

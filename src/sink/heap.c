@@ -332,17 +332,16 @@ insert_into_heap(HeapSink *sink, TupleTableSlot **slots, int n,
 				 bool in_savepoint)
 {
 	Relation	rel = sink->base.rel;
+	BulkInsertState bulk = in_savepoint ? NULL : sink->bulk;
 	CommandId	cid = GetCurrentCommandId(true);
 	MemoryContext old;
 
 	old = MemoryContextSwitchTo(GetPerTupleMemoryContext(sink->estate));
-	if (in_savepoint)
-		table_multi_insert(rel, slots, n, cid, 0, NULL);
-	for (int i = 0, rows; i < n && !in_savepoint; i += rows)
+	for (int i = 0, rows; i < n; i += rows)
 	{
-		rows = mm_pages_prepare(&sink->pages, rel, sink->bulk, slots + i,
-								n - i);
-		table_multi_insert(rel, slots + i, rows, cid, 0, sink->bulk);
+		rows = bulk == NULL ? n :
+			mm_pages_prepare(&sink->pages, rel, bulk, slots + i, n - i);
+		table_multi_insert(rel, slots + i, rows, cid, 0, bulk);
 	}
 	MemoryContextSwitchTo(old);
 }

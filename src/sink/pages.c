@@ -291,7 +291,6 @@ mm_pages_release(MmPages *pages, Relation rel)
 		RecordPageWithFreeSpace(rel, page, BLCKSZ - SizeOfPageHeaderData);
 	if (pages->next < pages->end)
 		FreeSpaceMapVacuumRange(rel, pages->next, pages->end);
-	pages->next = pages->end;
 }
 
 #endif							/* MM_SERVER_ADDS_PAGES */

@@ -31,7 +31,7 @@ extern int	mm_pages_prepare(MmPages *pages, Relation rel,
 							 BulkInsertState bulk, TupleTableSlot **slots,
 							 int n);
 
-/* Leaves the pages that were not used to others. */
+/* Leaves the pages that were not used to others; the last call. */
 extern void mm_pages_release(MmPages *pages, Relation rel);
 
 #endif							/* MM_PAGES_H */

@@ -22,6 +22,9 @@
 /* Rows that a caller may fill before it has them stored. */
 #define MM_SINK_ROWS 1000
 
+/* BSON after which it has them stored: a batch stays in the L2 cache. */
+#define MM_SINK_BYTES (32 * 1024)
+
 typedef struct MmSink MmSink;
 
 typedef struct MmSinkOps
