@@ -1,5 +1,5 @@
-# The converter without a server of MongoDB: jsonb byte for byte as
-# PostgreSQL itself builds it, and damaged documents.  Needs the module of
+# The converter without a server of MongoDB: jsonb and tuples byte for byte as
+# PostgreSQL itself builds them, and damaged documents.  Needs the module of
 # t/module, named without its suffix in MM_TEST_MODULE.
 use strict;
 use warnings;
@@ -56,6 +56,11 @@ is(report(document(a => object("\xff" => object())), 'reject'), "|0|0|invalid|ob
 is($node->safe_psql('postgres', "SELECT mmtest_jsonb_equal($seed, 100000)"), 100000,
 	'random documents: the same bytes as the server makes');
 cmp_ok($node->safe_psql('postgres', 'SELECT mmtest_jsonb_largest()'), '<', 0x0fffffff, 'the largest document has a jsonb');
+
+my ($rows, $own) = split /\|/, $node->safe_psql('postgres', "SELECT * FROM mmtest_tuples_equal($seed, 1000)");
+is($rows, 80000, 'random rows: the same tuples as the server forms');
+cmp_ok($own, '>', 20000, "most of them ($own) without heap_form_tuple()");
+cmp_ok($own, '<', 80000, 'but for what is out of line or too large');
 
 like($node->safe_psql('postgres', "SELECT * FROM mmtest_fuzz($seed, 20000, 600)"), qr/^20000\|[1-9]\d{3,}\|[1-9]\d{3,}$/,
 	'damaged documents are stored or rejected');

@@ -12,7 +12,7 @@
 
 #include "utils/jsonb.h"
 
-#include "convert/arena.h"
+#include "arena.h"
 #include "convert/extended.h"
 
 /*

@@ -12,7 +12,7 @@
 
 #include "postgres.h"
 
-#include "convert/arena.h"
+#include "arena.h"
 #include "convert/form.h"
 #include "convert/scalar.h"
 #include "convert/value.h"

@@ -15,7 +15,7 @@
 
 #include "postgres.h"
 
-#include "convert/arena.h"
+#include "arena.h"
 #include "convert/convert.h"
 #include "convert/jsonb.h"
 #include "convert/keymap.h"

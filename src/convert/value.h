@@ -12,7 +12,7 @@
 
 #include "fmgr.h"
 
-#include "convert/arena.h"
+#include "arena.h"
 #include "convert/convert.h"
 #include "convert/jsonb.h"
 #include "convert/text.h"

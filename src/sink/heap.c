@@ -34,6 +34,7 @@
 #include "compat.h"
 #include "sink/pages.h"
 #include "sink/sink.h"
+#include "sink/tuple.h"
 
 /* Bytes of WAL, of all processes. */
 #define WAL_STRETCH (1024 * 1024)
@@ -48,6 +49,7 @@ typedef struct HeapSink
 	List	   *attnums;		/* that the caller fills */
 	BulkInsertState bulk;
 	MmPages		pages;
+	MmFormer   *former;			/* of the slots */
 	XLogRecPtr	announced;		/* to the WAL writer */
 	int			ndefaults;		/* columns with a default to compute */
 	AttrNumber *default_attnums;
@@ -166,6 +168,7 @@ heap_sink_open(Oid relid)
 	begin_execution(sink);
 	find_constraints(sink, rel);
 	sink->bulk = GetBulkInsertState();
+	sink->former = mm_tuple_create_former(RelationGetDescr(rel));
 	return &sink->base;
 }
 
@@ -236,7 +239,7 @@ heap_sink_get_slot(MmSink *base, int i)
 	{
 		MemoryContext old = MemoryContextSwitchTo(sink->context);
 
-		sink->slots[i] = table_slot_create(base->rel, NULL);
+		sink->slots[i] = mm_tuple_create_slot(sink->former);
 		MemoryContextSwitchTo(old);
 	}
 	ExecClearTuple(sink->slots[i]);
@@ -351,6 +354,7 @@ heap_sink_store(MmSink *base, int n, bool in_savepoint)
 {
 	HeapSink   *sink = (HeapSink *) base;
 
+	mm_tuple_forget_all(sink->former);
 	for (int i = 0; i < n; i++)
 		complete_row(sink, sink->slots[i]);
 	insert_into_heap(sink, sink->slots, n, in_savepoint);

@@ -43,3 +43,9 @@ CREATE FUNCTION mmtest_bench(bson bytea, loops integer)
 CREATE FUNCTION mmtest_fuzz(seed bigint, documents integer, seconds integer)
 	RETURNS TABLE (documents bigint, valid bigint, stored bigint)
 	AS :'module' LANGUAGE C STRICT;
+
+-- Forms tuples of 80 random rows for each of many random tables by both; an
+-- error names the first that differs.  own: formed without heap_form_tuple().
+CREATE FUNCTION mmtest_tuples_equal(seed bigint, tables integer)
+	RETURNS TABLE (rows bigint, own bigint)
+	AS :'module' LANGUAGE C STRICT;
