@@ -131,6 +131,17 @@ $node->safe_psql('postgres', q(CREATE TABLE mine (_id text PRIMARY KEY, name tex
 $node->safe_psql('postgres', start_sql('poison', q(target => 'mine', if_exists => 'append')) . ';SELECT migrate_wait()');
 is($node->safe_psql('postgres', 'SELECT count(*), count(loaded), bool_and(twice = name || name) FROM mine'), '19960|19960|t',
 	'defaults and generated columns are filled');
+# A default that is an array which array_append() would change in place.
+$node->safe_psql('postgres', q(CREATE FUNCTION grown() RETURNS int[] LANGUAGE plpgsql AS $$ DECLARE a int[] := '{1}'; BEGIN a := a || 2; RETURN a; END $$;
+	CREATE TABLE listed (_id text, name text, note text, _extra jsonb, list int[] DEFAULT grown() CHECK (array_length(array_append(list, 3), 1) = 3));
+	CREATE INDEX listed_longer ON listed (array_append(list, 4));
+	CREATE INDEX listed_length ON listed ((array_length(list, 1))) WHERE note = 'note-000001'));
+$node->safe_psql('postgres', start_sql('poison', q(target => 'listed', if_exists => 'append')) . ';SELECT migrate_wait()');
+is($node->safe_psql('postgres', q(SELECT count(*) > 19900, min(list), max(list) FROM listed)), 't|{1,2}|{1,2}',
+	'no function changes a default after it is made');
+is($node->safe_psql('postgres', q(SET enable_seqscan = off; SELECT count(*) FROM listed WHERE array_length(list, 1) = 2 AND note = 'note-000001')),
+	$node->safe_psql('postgres', q(SELECT count(*) FROM listed WHERE note = 'note-000001')), 'nor for one of the indexes');
+
 $node->safe_psql('postgres', 'CREATE TABLE misfit (_id integer, name integer)');
 $node->psql('postgres', start_sql('poison', q(target => 'misfit', if_exists => 'append')), stderr => \$err);
 like($err, qr/table "public.misfit" does not fit the mapping\nDETAIL:.*Column "name" is integer, the mapping says text.*Column "note" is missing/,

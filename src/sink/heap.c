@@ -27,6 +27,7 @@
 #include "miscadmin.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
+#include "utils/expandeddatum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
@@ -256,23 +257,38 @@ may_violate(const HeapSink *sink, const TupleTableSlot *slot)
 	return sink->has_checks;
 }
 
+/*
+ * A function may return an array that the next one changes in place, in
+ * a CHECK constraint or an index expression: not in this row.
+ */
+static void
+fill_defaults(HeapSink *sink, TupleTableSlot *slot)
+{
+	ExprContext *econtext = GetPerTupleExprContext(sink->estate);
+
+	for (int i = 0; i < sink->ndefaults; i++)
+	{
+		int			att = sink->default_attnums[i] - 1;
+		Datum		value;
+
+		value = ExecEvalExprSwitchContext(sink->default_exprs[i], econtext,
+										  &slot->tts_isnull[att]);
+		slot->tts_values[att] =
+			MakeExpandedObjectReadOnly(value, slot->tts_isnull[att],
+									   TupleDescAttr(slot->tts_tupleDescriptor,
+													 att)->attlen);
+	}
+}
+
 /* Fills what the caller did not, checks constraints; ready for the heap. */
 static void
 complete_row(HeapSink *sink, TupleTableSlot *slot)
 {
 	TupleConstr *constr = RelationGetDescr(sink->base.rel)->constr;
-	ExprContext *econtext = GetPerTupleExprContext(sink->estate);
 
 	for (int i = 0; i < sink->nnulls; i++)
 		slot->tts_isnull[sink->null_attnums[i] - 1] = true;
-	for (int i = 0; i < sink->ndefaults; i++)
-	{
-		int			att = sink->default_attnums[i] - 1;
-
-		slot->tts_values[att] =
-			ExecEvalExprSwitchContext(sink->default_exprs[i], econtext,
-									  &slot->tts_isnull[att]);
-	}
+	fill_defaults(sink, slot);
 	ExecStoreVirtualTuple(slot);
 	slot->tts_tableOid = RelationGetRelid(sink->base.rel);
 

@@ -45,7 +45,7 @@ typedef struct MmSinkOps
 	/*
 	 * Stores rows 0 .. n - 1.  in_savepoint: the caller may roll this back to
 	 * a savepoint and go on; to store rows again it gets and fills the slots
-	 * anew, as their arrays do not outlive a call of store.
+	 * anew, as their arrays and tuples do not outlive a call of store.
 	 */
 	void		(*store) (MmSink *sink, int n, bool in_savepoint);
 	/* The caller has rolled a savepoint back. */

@@ -20,10 +20,11 @@ extern MmFormer *mm_tuple_create_former(TupleDesc desc);
 
 /*
  * An empty slot, in the current context, to be dropped like others.  It is
- * filled like a virtual one, and ExecFetchSlotHeapTuple() gives its tuple,
- * which is formed once, and is valid until the slot is cleared, the former's
- * tuples are forgotten, or the context is gone that was the current one when
- * it was formed.
+ * cleared and filled like a virtual one (ExecCopySlot() into it would not
+ * forget its tuple), and ExecFetchSlotHeapTuple() gives its tuple, which is
+ * formed once, and is valid until the slot is cleared, the former's tuples are
+ * forgotten, or the context is gone that was the current one when it was
+ * formed.
  */
 extern TupleTableSlot *mm_tuple_create_slot(MmFormer *former);
 

@@ -3,8 +3,9 @@
  * tuples.c
  *	  Tuples of the extension beside those of heap_form_tuple().
  *
- * Random columns with random values, of each length, alignment and form that
- * there is.  What their bytes mean does not matter: neither looks into them.
+ * Random columns with random values, of each length and alignment: with long
+ * and short headers, compressed, out of line.  What their bytes mean does not
+ * matter: neither looks into them.
  *
  *-------------------------------------------------------------------------
  */
@@ -87,8 +88,7 @@ random_varlena(Random *r)
 	switch (random_below(r, 12))
 	{
 		case 0:
-			if (VARATT_CONVERTED_SHORT_SIZE(value) <= VARATT_SHORT_MAX &&
-				len <= VARATT_SHORT_MAX)
+			if (len <= VARATT_SHORT_MAX)
 				SET_VARSIZE_SHORT(value, len);
 			else
 				SET_VARSIZE(value, len);
