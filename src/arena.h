@@ -1,12 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * arena.h
- *	  Memory for the values of the rows of one batch.
+ *	  Memory for the values of the rows of one batch, or for their tuples.
  *
- * One value stands behind the other.  palloc() would put a header before each
- * and round its size up to a power of two, and the rows of a batch would
- * leave the cache before they are stored.  What there is no room for is
- * allocated in the ordinary way.
+ * One stands behind the other.  palloc() would put a header before each and
+ * round its size up to a power of two, and the rows of a batch would leave
+ * the cache before they are stored.  What there is no room for is allocated in
+ * the ordinary way.
  *
  *-------------------------------------------------------------------------
  */
