@@ -219,6 +219,11 @@ n_110 = 1.10; n_twelve = 12.00; n_half = 0.50; n_thousand = 1000.00; n_nan = NaN
 s_twelve = 12.00; s_padded = 12.00; s_15 = 1.50
 END
 
+# Hundreds, below a hundred thousand.
+$expected{'numeric(3,-2)'} = <<'END';
+n_thousand = 1000; d_nan = NaN; n_nan = NaN
+END
+
 # Floating point: what is exactly a number of the type.
 $expected{'double precision'} = <<'END';
 i_five = 5; i_minus = -5; i_min = -2147483648; i_max = 2147483647; i_over16 = 32768; l_one = 1; l_over32 = 2147483648

@@ -227,6 +227,15 @@ is(sql('SELECT string_agg(_id::text || $$: $$ || years, $$, $$ ORDER BY _id) FRO
 is(sql(q(SELECT string_agg(_extra->>'time', '|' ORDER BY _id) FROM clock)),
 	'23:59:60|2026-01-02 10:00:00|10:00:00+05|now|20260102 100000|100000|1 year 5 days|1.5 years|3 years|1.5 s', 'the rest is in _extra');
 
+# A scale below zero, and one above the precision.
+$mongo->python(<<'PY');
+client.shop.scales.insert_many([{'_id': i, 'small': s, 'large': l} for i, (s, l) in enumerate([(0.0012, 1200), (0.012, 1250), (0.00001, 100000), (0, 0), (-0.0099, -99900)])])
+PY
+load_ok('scales', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "small", "column": "small", "type": "numeric(2,4)"},
+	{"path": "large", "column": "large", "type": "numeric(3,-2)"}]}'), 'scales');
+is(sql(q(SELECT string_agg(concat_ws('|', _id, small, large), ' ' ORDER BY _id) FROM scales)), '0|0.0012|1200 1 2 3|0.0000|0 4|-0.0099|-99900', 'what they have digits for');
+is(sql(q(SELECT string_agg(_extra::text, ' ' ORDER BY _id) FROM scales)), '{"large": 1250, "small": 0.012} {"large": 100000, "small": 0.00001}', 'the rest is in _extra');
+
 # _ids that are two for MongoDB, and one for the type of the key.
 $mongo->python(<<'PY');
 client.shop.twins.insert_many([{'_id': {'a': i, 'b': 1}, 'n': i} for i in range(500)] + [{'_id': {'b': 1, 'a': 7}, 'n': -7}])

@@ -6,6 +6,7 @@ use warnings;
 use IPC::Run ();
 use MongoTest qw(wait_for);
 use PostgreSQL::Test::Utils;
+use Proxy;
 use POSIX qw(strftime);
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -148,6 +149,16 @@ is($mongo->compare($node, 'shop.orders', 'etl.orders', admin($mongo, $user)), ''
 is(sql(q(SELECT count(*) FROM etl.orders)), 20000, 'all of it');
 $node->psql('postgres', q(SELECT status, detail FROM migrate_ping('shop') WHERE item = 'authentication'), stdout => \$out, @etl);
 like($out, qr/^ok\|user "migrator" of database "admin"/, 'migrate_ping says who we are');
+
+# A reply that takes longer than the socket timeout, and never pauses for as long.
+$mongo->python(q(client.shop.large.insert_one({'_id': 0, 'name': 'x' * 300000})), admin($mongo, $user));
+my $proxy = Proxy->new($mongo);
+$proxy->tell($_) foreach 'raw', 'rate 60000';
+my $began = time();
+is(sql(sprintf q(SET mongo_migrate.socket_timeout = '2s'; SELECT length(d ->> 'name') FROM migrate_peek('mongodb://%s@127.0.0.1:%d/shop?directConnection=true&authSource=admin&%s', 'large', 1) AS d),
+	$user, $proxy->{port}, $ca), 300000, 'a slow network');
+cmp_ok(time() - $began, '>', 3, sprintf 'which took %.1f s', time() - $began);
+undef $proxy;
 
 # Client certificates.
 my $strict = MongoTest->new(standalone => 1, arguments => [grep { !/WithoutCertificates/ } tls_arguments('good')]);

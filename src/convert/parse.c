@@ -492,6 +492,59 @@ read_format(const Place *root)
 		fail("format", FORMAT);
 }
 
+/* Below these, the order of an object's keys does not matter. */
+static bool
+has_free_order(const char *key, int len)
+{
+	static const char *const names[] = {
+		"$and", "$or", "$nor", "$elemMatch", "$geometry",
+		"$timestamp", "$binary", "$regularExpression"
+	};
+
+	for (int i = 0; i < lengthof(names); i++)
+		if (strlen(names[i]) == len && memcmp(names[i], key, len) == 0)
+			return true;
+	return false;
+}
+
+/* Does MongoDB compare its value under this name with that of a field? */
+static bool
+is_name_of_field(const char *key, int len)
+{
+	return len == 0 || *key != '$' || (len == 4 && memcmp(key, "$ref", 4) == 0);
+}
+
+/*
+ * MongoDB tells {a: 1, b: 2} from {b: 2, a: 1} where an embedded document is
+ * to be equal to one, and jsonb has not kept which of them was written.  So
+ * those are refused; conditions and operators may stand in any order.
+ */
+static bool
+has_lost_order(JsonbContainer *container, bool free_order)
+{
+	JsonbIterator *it = JsonbIteratorInit(container);
+	bool		is_object = JsonContainerIsObject(container);
+	bool		free_below = free_order && !is_object;
+	bool		fields = false;
+	JsonbIteratorToken token;
+	JsonbValue	v;
+
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			fields |= is_name_of_field(v.val.string.val, v.val.string.len);
+			free_below = has_free_order(v.val.string.val, v.val.string.len);
+		}
+		else if ((token == WJB_VALUE || token == WJB_ELEM) &&
+				 v.type == jbvBinary &&
+				 has_lost_order(v.val.binary.data, free_below))
+			return true;
+	}
+	return is_object && !free_order && fields &&
+		JsonContainerSize(container) > 1;
+}
+
 /* An object is written by people, text is what contract.c keeps. */
 static char *
 read_filter(const Place *source)
@@ -505,6 +558,12 @@ read_filter(const Place *source)
 	if (value->type != jbvBinary ||
 		!JsonContainerIsObject(value->val.binary.data))
 		fail("source.filter", "an object");
+	if (has_lost_order(value->val.binary.data, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid mapping: \"source.filter\" compares an embedded document of several fields"),
+				 errdetail("MongoDB compares it in the order of its fields, which jsonb does not keep."),
+				 errhint("Write the filter as a string that holds the JSON, or compare the fields one by one, as \"address.city\".")));
 	return JsonbToCString(NULL, value->val.binary.data,
 						  value->val.binary.len);
 }

@@ -164,6 +164,27 @@ mm_scalar_real(const MmValue *value, float *result)
 }
 
 /*
+ * The powers of ten of the first and of the last digit that is not 0, in what
+ * is no zero itself and has no zeros at the end of a fraction.
+ */
+static void
+find_digits(const char *s, int *first, int *last)
+{
+	int			whole = strcspn(s, ".");
+	const char *fraction = s[whole] ? s + whole + 1 : NULL;
+
+	*first = *s != '0' ? whole - 1 : -1;
+	if (fraction && *s == '0')
+		*first -= strspn(fraction, "0");
+	*last = 0;
+	if (fraction)
+		*last -= strlen(fraction);
+	else
+		while (s[whole - 1 - *last] == '0')
+			(*last)++;
+}
+
+/*
  * A value into numeric(precision, scale).  Digits that it has no room for are
  * a misfit; zeros behind the point come and go, as they do not change it.
  */
@@ -172,20 +193,19 @@ limit_numeric(Numeric *number, const MmValueType *type)
 {
 	char	   *digits = numeric_normalize(*number);
 	char	   *p = digits + (*digits == '-');
-	char	   *point = strchr(p, '.');
-	int			whole = point ? point - p : strlen(p);
-	int			fraction = point ? strlen(point + 1) : 0;
 	Datum		limited;
 
 	if (*p == 'I')
 		return MM_FIT_RANGE;
-	if (*p != 'N')
+	if (*p != 'N' && strcmp(p, "0") != 0)
 	{
-		if (whole == 1 && *p == '0')
-			whole = 0;
-		if (fraction > type->scale)
+		int			first;
+		int			last;
+
+		find_digits(p, &first, &last);
+		if (last < -type->scale)
 			return MM_FIT_INEXACT;
-		if (whole > type->precision - type->scale)
+		if (first >= type->precision - type->scale)
 			return MM_FIT_RANGE;
 	}
 	limited = DirectFunctionCall2(numeric, NumericGetDatum(*number),

@@ -471,20 +471,24 @@ make_source(const MmSourceConfig *config)
 	return source;
 }
 
-/* Sets what does not stand in the string.  False: the driver refuses it. */
+/*
+ * Sets what does not stand in the string.  False: the driver refuses it.  It
+ * would abort the process at a timeout of INT_MAX.
+ */
 static bool
 set_uri_options(mongoc_uri_t *uri, const MmSourceConfig *config)
 {
 	char	   *name = pstrdup(mm_mongo_utf8(config->application_name));
+	int			connect_timeout = Min(config->connect_timeout_ms, INT_MAX - 1);
 	bool		ok;
 
 	name[pg_encoding_mbcliplen(PG_UTF8, name, strlen(name),
 							   MAX_APPLICATION_NAME)] = '\0';
 	ok = mongoc_uri_set_appname(uri, name) &&
 		mongoc_uri_set_option_as_int32(uri, MONGOC_URI_CONNECTTIMEOUTMS,
-									   config->connect_timeout_ms) &&
+									   connect_timeout) &&
 		mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS,
-									   config->connect_timeout_ms) &&
+									   connect_timeout) &&
 		mongoc_uri_set_option_as_int32(uri, MONGOC_URI_SOCKETTIMEOUTMS,
 									   config->socket_timeout_ms) &&
 		/* Trying again is the caller's business, with waits of its own. */

@@ -88,6 +88,8 @@ typedef struct MmMongoSource
 	mongoc_client_t *client;
 	mongoc_client_session_t *session;	/* of all commands; NULL: none */
 	bson_t	   *reply;			/* of the last command; never NULL */
+	bool		defaults_known; /* says of the next one whether it is set */
+	bool		has_default_concern;	/* mongos has one that may be relied on */
 	uint32		pinned;			/* server that is read from whatever its role
 								 * is; 0: none (mongo_member.c) */
 	uint32		chosen;			/* server for what is opened next, by the read
@@ -229,7 +231,7 @@ extern uint32 mm_mongo_select_server(MmMongoSource *source, const char *ns,
 /*
  * Runs a command in "database" and opens its cursor, on a server that suits
  * the read preference, or on the pinned one when there is one.  For find and
- * aggregate, the read concern of the connection string is added.
+ * aggregate on a collection, a read concern may be added (mongo_concern.c).
  */
 extern MmMongoCursor *mm_mongo_cursor_open(MmMongoSource *source,
 										   const char *database,
@@ -253,6 +255,11 @@ extern MmNext mm_mongo_cursor_fetch(MmMongoCursor *cursor,
 extern MmNext mm_mongo_cursor_next(MmMongoCursor *cursor, const uint8 **doc,
 								   uint32 *len, MmSourceError *error);
 extern void mm_mongo_cursor_close(MmMongoCursor *cursor);
+
+/* mongo_concern.c: replaces *command by one with a read concern, if need be. */
+extern bool mm_mongo_concern_add(MmMongoSource *source, uint32 server_id,
+								 const bson_t **command, const char *ns,
+								 MmSourceError *error);
 
 /* mongo_describe.c */
 extern bool mm_mongo_describe(MmSource *source, const char *database,

@@ -161,7 +161,7 @@ learn_size(MmMongoCursor *cursor)
 	cursor->average_bytes = Max(1, cursor->batch_bytes /
 								cursor->batch_documents);
 	if (time > TARGET_REPLY_TIME)
-		cursor->slow_limit = Max(1, cursor->batch_documents *
+		cursor->slow_limit = Max(1, (int64) cursor->batch_documents *
 								 TARGET_REPLY_TIME / time);
 	else if (cursor->slow_limit < MAX_BATCH_SIZE)
 		cursor->slow_limit *= 2;	/* 0 stays */
@@ -230,26 +230,6 @@ mm_mongo_select_server(MmMongoSource *source, const char *ns,
 	if (!mm_mongo_finish(source, id != 0, &failure, ns, error))
 		return 0;
 	return id;
-}
-
-/* The command, with the client's read concern where one can be set. */
-static const bson_t *
-add_read_concern(MmMongoSource *source, const bson_t *command)
-{
-	const mongoc_read_concern_t *concern =
-		mongoc_client_get_read_concern(source->client);
-	bson_iter_t first;
-	bson_t	   *longer;
-
-	if (mongoc_read_concern_is_default(concern) ||
-		!bson_iter_init(&first, command) || !bson_iter_next(&first) ||
-		(strcmp(bson_iter_key(&first), "find") != 0 &&
-		 strcmp(bson_iter_key(&first), "aggregate") != 0))
-		return command;
-	longer = mm_mongo_bson();
-	bson_concat(longer, command);
-	mongoc_read_concern_append((mongoc_read_concern_t *) concern, longer);
-	return longer;
 }
 
 /* Tells the server that the cursor is not needed any more. */
@@ -354,11 +334,11 @@ mm_mongo_cursor_open(MmMongoSource *source, const char *database,
 {
 	MmMongoCursor *cursor = make_cursor(source, database, average_bytes, ns);
 
-	command = add_read_concern(source, command);
 	cursor->server_id = source->pinned ? source->pinned : source->chosen;
 	if (cursor->server_id == 0)
 		cursor->server_id = mm_mongo_select_server(source, ns, error);
 	if (cursor->server_id != 0 &&
+		mm_mongo_concern_add(source, cursor->server_id, &command, ns, error) &&
 		mm_mongo_run(source, database, command, cursor->server_id, ns,
 					 error) &&
 		take_reply(cursor, error))

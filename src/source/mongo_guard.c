@@ -19,12 +19,9 @@
  *	  message,
  *	- an OP_REPLY is not one document that fills the message,
  *	- it is compressed, and nobody asked for that,
- *	- the document or one in it is damaged, as far as iterators of libbson
- *	  see.
+ *	- the document is none that the driver can bear (mongo_sound.c).
  *
- * (MongoDB wire protocol, sections OP_MSG and OP_REPLY.)  Documents in the
- * batch of a cursor are left out: the driver does not look into them, and who
- * reads them checks for himself.
+ * (MongoDB wire protocol, sections OP_MSG and OP_REPLY.)
  *
  * Messages arrive in pieces of any size.  The first HEAD bytes of each are
  * kept.  Large ones come with their document in one piece, which is checked
@@ -59,9 +56,6 @@
 
 /* Larger than any message of a server; smaller than what malloc gives. */
 #define LARGEST		(64 * 1024 * 1024)
-
-/* Levels of documents; what servers say about themselves has three or so. */
-#define MAX_DEPTH	100
 
 /* The lower half of the flags must be understood. */
 #define MSG_REQUIRED	0xFFFF
@@ -163,52 +157,6 @@ is_head_in_order(const Guard *guard)
 	}
 }
 
-static bool
-is_batch(const bson_iter_t *iter, int depth)
-{
-	return depth == 2 && BSON_ITER_HOLDS_ARRAY(iter) &&
-		(strcmp(bson_iter_key(iter), "firstBatch") == 0 ||
-		 strcmp(bson_iter_key(iter), "nextBatch") == 0);
-}
-
-/* The document in an element: itself, an array, or the scope of code. */
-static const uint8 *
-inner_document(const bson_iter_t *iter, uint32 *len)
-{
-	const uint8 *data = NULL;
-	uint32		ignored;
-
-	if (BSON_ITER_HOLDS_DOCUMENT(iter))
-		bson_iter_document(iter, len, &data);
-	else if (BSON_ITER_HOLDS_ARRAY(iter))
-		bson_iter_array(iter, len, &data);
-	else if (BSON_ITER_HOLDS_CODEWSCOPE(iter))
-		(void) bson_iter_codewscope(iter, &ignored, len, &data);
-	return data;
-}
-
-/* Is a document what libbson takes for one, with all in it? */
-static bool
-is_sound(const uint8 *document, uint32 len, int depth)
-{
-	bson_t		view;
-	bson_iter_t iter;
-
-	if (depth > MAX_DEPTH || !bson_init_static(&view, document, len) ||
-		!bson_iter_init(&iter, &view))
-		return false;
-	while (bson_iter_next(&iter))
-	{
-		uint32		inner_len = 0;
-		const uint8 *inner = inner_document(&iter, &inner_len);
-
-		if (inner != NULL && !is_batch(&iter, depth) &&
-			!is_sound(inner, inner_len, depth + 1))
-			return false;
-	}
-	return iter.err_off == 0;
-}
-
 /*
  * Takes n bytes of a message, the first of which is number "from", and whose
  * head is complete.  False: the document is damaged, or there is no memory.
@@ -223,7 +171,7 @@ take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
 	if (guard->copy == NULL)
 	{
 		if (from <= start && from + n >= start + len)
-			return is_sound(data + (start - from), len, 1);
+			return mm_mongo_reply_is_sound(data + (start - from), len);
 		guard->copy = malloc(len);
 		if (guard->copy == NULL)
 			return false;
@@ -238,7 +186,7 @@ take_document(Guard *guard, const uint8 *data, uint32 from, uint32 n)
 	memcpy(guard->copy + (from - start), data, Min(n, start + len - from));
 	if (from + n < start + len)
 		return true;
-	sound = is_sound(guard->copy, len, 1);
+	sound = mm_mongo_reply_is_sound(guard->copy, len);
 	free(guard->copy);
 	guard->copy = NULL;
 	return sound;
@@ -307,24 +255,38 @@ refuse(Guard *guard)
 	return -1;
 }
 
+/*
+ * Reads until min_bytes are there, or all buffers are full.  TLS takes the
+ * timeout for the time of a call, and the driver asks for a whole reply in
+ * one: here each piece that arrives begins it anew, as in mongo_stream.c.
+ */
 static ssize_t
 guard_readv(mongoc_stream_t *base, mongoc_iovec_t *iov, size_t iovcnt,
 			size_t min_bytes, int32_t timeout_msec)
 {
 	Guard	   *guard = (Guard *) base;
-	ssize_t		received = guard->below->readv(guard->below, iov, iovcnt,
-											   min_bytes, timeout_msec);
-	ssize_t		left = received;
+	ssize_t		total = 0;
 
-	for (size_t i = 0; i < iovcnt && left > 0; i++)
+	for (size_t i = 0; i < iovcnt; i++)
 	{
-		ssize_t		size = Min(left, iov[i].iov_len);
+		mongoc_iovec_t rest = iov[i];
 
-		if (!inspect(guard, iov[i].iov_base, size))
-			return refuse(guard);
-		left -= size;
+		while (rest.iov_len > 0 && (total == 0 || total < min_bytes))
+		{
+			ssize_t		received;
+
+			received = guard->below->readv(guard->below, &rest, 1,
+										   Min(min_bytes, 1), timeout_msec);
+			if (received <= 0)
+				return total >= min_bytes && received == 0 ? total : -1;
+			if (!inspect(guard, rest.iov_base, received))
+				return refuse(guard);
+			total += received;
+			rest.iov_base = (char *) rest.iov_base + received;
+			rest.iov_len -= received;
+		}
 	}
-	return received;
+	return total;
 }
 
 /* Looks at bytes that were sent, for the opcodes of the requests. */

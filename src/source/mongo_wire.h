@@ -1,8 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * mongo_wire.h
- *	  Between mongo_wire.c, mongo_stream.c, mongo_guard.c and
- *	  mongo_connect.c.
+ *	  Between mongo_wire.c, mongo_stream.c, mongo_guard.c, mongo_sound.c
+ *	  and mongo_connect.c.
  *
  * Everything here runs inside the driver: nothing raises or allocates.
  *
@@ -66,5 +66,8 @@ extern mongoc_stream_t *mm_mongo_stream_new(MmWire *wire, int sock,
 extern mongoc_stream_t *mm_mongo_guard_new(MmWire *wire,
 										   mongoc_stream_t *below,
 										   const char *host);
+
+/* mongo_sound.c: can the driver be given this reply? */
+extern bool mm_mongo_reply_is_sound(const uint8 *document, uint32 len);
 
 #endif							/* MM_MONGO_WIRE_H */

@@ -22,6 +22,8 @@ line.  "Replies" are what the server sends.
     damage KIND [MINIMUM]   the next reply of at least MINIMUM bytes is not
                             what it should be; see Damage
     flip SEED PERCENT       so many of the replies get a few bytes changed
+    mongos                  the server calls itself one from now on
+    raw                     what passes are no messages, but TLS
     count                   "OPEN TOTAL DAMAGED LOST": connections, replies,
                             segments
 """
@@ -34,12 +36,41 @@ import sys
 import threading
 import time
 
+import bson
+
 SEGMENT = 1448                           # bytes of a TCP segment on Ethernet
 RETRANSMISSION = 0.2                     # seconds, Linux' least time-out
 
 
 class Damage:
     """Ways to spoil a message of the wire protocol (header, flags, sections)."""
+
+    # Well-formed, but no values of MongoDB's; "members" and "login" are.
+    ELEMENTS = {name: bson.encode(document)[4:-1] for name, document in {
+        "code": {"code": 0},
+        "code_wide": {"code": bson.Int64(1 << 32)},
+        "code_inside": {"writeConcernError": {"code": 0.0, "errmsg": "x"}},
+        "members_port": {"hosts": ["a:70000"]},
+        "members_colons": {"passives": ["a:27017", "::1:27017"]},
+        "members_empty": {"arbiters": [""]},
+        "members_bracket": {"hosts": ["[::1"]},
+        "members_long": {"hosts": ["a" * 256]},
+        "members_number": {"hosts": [1]},
+        "compressors": {"compression": [1]},
+        "speculative": {"speculativeAuthenticate": 1},
+        "iterations": {"payload": b"r=abc,s=QSXCR+Q6sek8bf92,i=2147483647"},
+        "iterations_first": {"speculativeAuthenticate": {"payload": b"i=00010000000,r=abc,s=QSXCR+Q6sek8bf92"}},
+        "members": {"hosts": ["a", "b:1", "[::1]", "[::1]:65535", "a" * 255], "code": 1},
+        "login": {"payload": b"r=abc,s=QSXCR+Q6sek8bf92,i=9999999"},
+        "mongos": {"msg": "isdbgrid"},
+    }.items()}
+
+    @classmethod
+    def add(cls, message, element):
+        start = 21 if struct.unpack_from("<i", message, 12)[0] == 2013 else 36
+        message[-1:] = element + b"\0"
+        cls.number(message, start, len(message) - start)
+        cls.number(message, 0, len(message))
 
     @staticmethod
     def number(message, at, value):
@@ -91,6 +122,8 @@ class Damage:
             at = message.find(b"\x02ns\0")
             if at >= 0:
                 message[at + 1:at + 3] = b"xx"
+        elif kind in cls.ELEMENTS:       # one more element at the end of the document
+            cls.add(message, cls.ELEMENTS[kind])
         elif kind == "empty":            # {ok: 1}
             body = struct.pack("<i", 17) + b"\x01ok\0" + struct.pack("<d", 1.0) + b"\0"
             message[16:] = struct.pack("<iB", 0, 0) + body
@@ -145,6 +178,7 @@ class Weather:
         self.damage = None               # kind, minimum
         self.flip = None                 # random, share
         self.loss = None                 # same
+        self.mongos = self.raw = False
 
 
 class Link:
@@ -188,6 +222,9 @@ class Link:
 
     def treat(self, data):
         """Pieces to pass on, None for the end.  Messages are looked at as a whole only when they are to be changed."""
+        if self.weather.raw:
+            yield data
+            return
         self.message += data
         while self.message:
             if self.skip > 0:
@@ -218,6 +255,8 @@ class Link:
             if self.weather.damage and size >= self.weather.damage[1]:
                 kind, self.weather.damage = self.weather.damage, None
                 return kind
+            if self.weather.mongos:
+                return ("mongos", 0)
             if self.weather.flip and self.weather.flip[0].random() < self.weather.flip[1]:
                 return self.weather.flip[0]
         return None
@@ -225,7 +264,7 @@ class Link:
     def keep_damage(self, kind):
         """The message is not complete yet."""
         with self.weather.lock:
-            if isinstance(kind, tuple):
+            if isinstance(kind, tuple) and kind[0] != "mongos":
                 self.weather.damage = kind
 
     def spoil(self, kind, message):
@@ -333,6 +372,8 @@ class Proxy:
             self.cut(words[0], int(words[1]) if len(words) > 1 else None)
         elif name == "stall":
             weather.stalled = True
+        elif name in ("mongos", "raw"):
+            setattr(weather, name, True)
         elif name == "half":
             for link in self.links():
                 link.frozen = True
