@@ -31,7 +31,8 @@ COMMENT ON TYPE @extschema@.migrate_state IS 'state of a migration job';
 CREATE TABLE mongo_migrate.job (
   job_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   label         text,
-  owner         regrole NOT NULL,
+  owner         oid NOT NULL,         -- role whose rights the job uses
+  owner_name    name NOT NULL,        -- its name; of a job that has ended it alone counts (job_owner)
   source        text NOT NULL,        -- server name, or connection string without its password
   state         text NOT NULL DEFAULT 'queued'
                 CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'canceling', 'canceled', 'completed', 'failed')),
@@ -167,6 +168,8 @@ CREATE TABLE mongo_migrate.conflict (
   FOREIGN KEY (job_id, table_no, chunk_no) REFERENCES mongo_migrate.chunk ON DELETE CASCADE
 );
 COMMENT ON TABLE mongo_migrate.conflict IS 'values that needed a decision: documents of each chunk by path, types and what was done';
+-- With a publication FOR ALL TABLES nothing could be updated or deleted without.
+ALTER TABLE mongo_migrate.conflict REPLICA IDENTITY FULL;
 -- Not unique: paths have no upper limit, and only the holder of the chunk's lock writes its lines.
 CREATE INDEX conflict_chunk_idx ON mongo_migrate.conflict (job_id, table_no, chunk_no);
 
@@ -187,6 +190,30 @@ CREATE TABLE mongo_migrate.secret (
   uri           text NOT NULL
 );
 COMMENT ON TABLE mongo_migrate.secret IS 'connection strings with a password, until their job is final; never dumped';
+-- pg_read_all_data may not read it: without a policy only its owner does.
+ALTER TABLE mongo_migrate.secret ENABLE ROW LEVEL SECURITY;
+
+-- pg_write_all_data may not write to any of them.
+CREATE FUNCTION mongo_migrate.guard_table() RETURNS trigger
+  LANGUAGE c PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_guard_table';
+COMMENT ON FUNCTION mongo_migrate.guard_table() IS 'keeps all but the owner of a table from writing to it';
+
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.job
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.job_table
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.table_phase
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.chunk
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.dead_letter
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.conflict
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.event
+  EXECUTE FUNCTION mongo_migrate.guard_table();
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.secret
+  EXECUTE FUNCTION mongo_migrate.guard_table();
 
 -- ---------------------------------------------------------------------------
 -- Foreign-data wrapper: connections and secrets
@@ -227,6 +254,10 @@ COMMENT ON FUNCTION mongo_migrate.format_count(bigint) IS 'a count in at most si
 CREATE FUNCTION mongo_migrate.bson_document(bson bytea) RETURNS json
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_bson_document';
 COMMENT ON FUNCTION mongo_migrate.bson_document(bytea) IS 'relaxed Extended JSON of a document; null if it is none';
+
+CREATE FUNCTION mongo_migrate.job_owner(state text, owner oid, owner_name name) RETURNS oid
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_job_owner';
+COMMENT ON FUNCTION mongo_migrate.job_owner(text, oid, name) IS 'role that a job belongs to; 0: none of this cluster';
 
 CREATE FUNCTION mongo_migrate.suggestion(path text, column_type text, bson_type text, action text)
   RETURNS text
@@ -399,9 +430,10 @@ COMMENT ON FUNCTION @extschema@.migrate_version() IS 'versions of mongo_migrate 
 
 -- Jobs that the current user may see: own ones, or all with pg_read_all_stats.
 CREATE VIEW mongo_migrate.visible_job AS
-  SELECT j.*, pg_has_role(j.owner::oid, 'USAGE') AS own
+  SELECT j.*, pg_has_role(mongo_migrate.job_owner(j.state, j.owner, j.owner_name), 'USAGE') AS own
     FROM mongo_migrate.job j
-   WHERE pg_has_role(j.owner::oid, 'USAGE') OR pg_has_role('pg_read_all_stats', 'USAGE');
+   WHERE pg_has_role(mongo_migrate.job_owner(j.state, j.owner, j.owner_name), 'USAGE')
+      OR pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW mongo_migrate.visible_job IS 'jobs that the current user may see';
 
 -- The processes that see to a job, and those whose job runs, by the locks that they hold (worker.h).
@@ -570,7 +602,7 @@ COMMENT ON COLUMN @extschema@.migrate_workers.attempts IS 'how often this chunk 
 CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
   SELECT j.job_id, j.label, j.state::@extschema@.migrate_state AS state, t.phase, j.source, t.target, t.tables,
          t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
-         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, pg_get_userbyid(j.owner::oid) AS owner,
+         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, j.owner_name AS owner,
          COALESCE(j.message,
            CASE WHEN j.state NOT IN ('queued', 'running', 'pausing', 'canceling') THEN NULL
                 WHEN pg_is_in_recovery() THEN 'goes on at the primary server'
@@ -582,7 +614,9 @@ CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
                      || ' queued before it'
                 WHEN j.requested_at < clock_timestamp() - interval '10 s'
                      AND NOT EXISTS (SELECT FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
-                THEN 'no coordinator is running: SELECT migrate_resume(' || j.job_id || ')' END) AS message,
+                THEN 'no coordinator is running: SELECT '
+                     || CASE j.state WHEN 'canceling' THEN 'migrate_cancel(' ELSE 'migrate_resume(' END
+                     || j.job_id || ')' END) AS message,
          t.split, t.sink
     FROM mongo_migrate.visible_job j
     CROSS JOIN LATERAL (

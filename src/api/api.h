@@ -54,7 +54,13 @@ typedef struct MmInput
 	char	   *namespace;		/* shop.orders */
 } MmInput;
 
-/* Raises when the source cannot be reached or the collection is missing. */
+/* Raises when the database is not UTF8. */
+extern void mm_input_check_encoding(void);
+
+/*
+ * Raises when the source cannot be reached, the collection is missing, or the
+ * database is not UTF8.
+ */
 extern MmInput mm_input_open(const char *source, const char *collection,
 							 const MmOptions *options);
 extern void mm_input_close(MmInput *input);
@@ -150,6 +156,12 @@ extern void mm_pick_check_primary(void);
 /* Raises message 23 when an active job loads the table. */
 extern void mm_pick_check_free(Oid relid, const char *schema,
 							   const char *table);
+/*
+ * Same for the tables of a job that is to write to them again, when another
+ * one has begun to load them meanwhile; locks keep others from doing so until
+ * we have committed.
+ */
+extern void mm_pick_claim_targets(const MmJob *job);
 
 /* format.c: counts in at most six characters, bars. */
 extern char *mm_format_count(int64 count);

@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "api/api.h"
 #include "api/state_type.h"
@@ -63,11 +62,11 @@ migrate_pause(PG_FUNCTION_ARGS)
 	{
 		case MM_JOB_QUEUED:
 		case MM_JOB_RUNNING:
+		case MM_JOB_PAUSING:
 			state = mm_job_coordinator_pid(job->job_id) != 0 ?
 				MM_JOB_PAUSING : MM_JOB_PAUSED;
 			mm_job_set_state(job->job_id, state, NULL);
 			break;
-		case MM_JOB_PAUSING:
 		case MM_JOB_PAUSED:
 			break;
 		default:
@@ -109,26 +108,16 @@ migrate_resume(PG_FUNCTION_ARGS)
  * ---------------------------------------------------------------------
  */
 
-/*
- * Message 23 for tables that another job has begun to load meanwhile; the
- * locks keep others from doing so until we have committed.  Those that have
- * ended may have left rows: the coordinator is to look.
- */
+/* Other jobs that have ended may have left rows: the coordinator is to look. */
 static void
-claim_targets(const MmJob *job)
+distrust_targets(const MmJob *job)
 {
 	ListCell   *lc;
 
 	foreach(lc, mm_job_load_tables(job->job_id))
 	{
 		MmJobTable *table = lfirst(lc);
-		char	   *name = get_rel_name(table->relid);
 
-		if (name == NULL)
-			continue;			/* the job will say that it was dropped */
-		mm_job_lock_target(get_rel_namespace(table->relid), name);
-		mm_pick_check_free(table->relid, table->target_schema,
-						   table->target_table);
 		mm_job_set_file(job->job_id, table->table_no, InvalidOid);
 	}
 }
@@ -148,7 +137,8 @@ migrate_retry(PG_FUNCTION_ARGS)
 						(long long) job->job_id);
 	if (job->state != MM_JOB_FAILED)
 		raise_wrong_state(job, "retry", hint);
-	claim_targets(job);
+	mm_pick_claim_targets(job);
+	distrust_targets(job);
 	mm_chunk_retry(job->job_id);
 	mm_job_set_state(job->job_id, MM_JOB_QUEUED, NULL);
 	mm_queue_enter(job->job_id, job->owner);
@@ -160,17 +150,21 @@ migrate_retry(PG_FUNCTION_ARGS)
  * ---------------------------------------------------------------------
  */
 
-/* Coordinators to wake when the transaction commits; 0: none. */
-static int	wake_pid = 0;
+/* Coordinators to wake when the transaction commits, in its memory. */
+static List *wake_pids = NIL;
 static bool callback_registered = false;
 
 static void
 wake_at_commit(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_COMMIT && wake_pid != 0)
-		kill(wake_pid, SIGINT);
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
-		wake_pid = 0;
+	ListCell   *lc;
+
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+		foreach(lc, wake_pids)
+			kill(lfirst_int(lc), SIGINT);
+	wake_pids = NIL;
 }
 
 /*
@@ -180,10 +174,13 @@ wake_at_commit(XactEvent event, void *arg)
 static void
 wake_coordinator(int pid)
 {
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
 	if (!callback_registered)
 		RegisterXactCallback(wake_at_commit, NULL);
 	callback_registered = true;
-	wake_pid = pid;
+	wake_pids = lappend_int(wake_pids, pid);
+	MemoryContextSwitchTo(old);
 }
 
 Datum

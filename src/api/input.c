@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -43,6 +44,18 @@ split_namespace(const char *collection, const char *database,
 	*collection_out = pstrdup(dot + 1);
 }
 
+/* What is made of documents is UTF-8, a sample and a name as well. */
+void
+mm_input_check_encoding(void)
+{
+	if (GetDatabaseEncoding() != PG_UTF8)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the encoding of this database is %s, a migration needs UTF8",
+						GetDatabaseEncodingName()),
+				 errhint("CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0;")));
+}
+
 MmInput
 mm_input_open(const char *source, const char *collection,
 			  const MmOptions *options)
@@ -52,6 +65,7 @@ mm_input_open(const char *source, const char *collection,
 	char	   *database;
 	char	   *name;
 
+	mm_input_check_encoding();
 	input.config = mm_source_resolve(source, GetUserId());
 	split_namespace(collection, options->database ? options->database :
 					input.config->database, &database, &name);

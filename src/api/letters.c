@@ -119,6 +119,7 @@ migrate_replay(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("migrate_replay()");
 	check_not_running(job);
+	mm_pick_claim_targets(job);
 	if (!PG_ARGISNULL(2))
 		how.contract = mm_contract_from_jsonb(PG_GETARG_JSONB_P(2));
 	if (!PG_ARGISNULL(3))

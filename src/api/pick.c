@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h"
 
 #include "api/api.h"
 #include "job/catalog.h"
@@ -72,7 +73,9 @@ default_job(void)
 		raise_ambiguous(&scope, rows);
 	if (rows == 0)
 		rows = mm_catalog_query("SELECT max(job_id)"
-								" FROM mongo_migrate.job WHERE owner = $1"
+								" FROM mongo_migrate.job"
+								" WHERE mongo_migrate.job_owner(state, owner,"
+								" owner_name) = $1"
 								" HAVING count(*) > 0", &args);
 	if (rows == 0)
 		ereport(ERROR,
@@ -128,12 +131,13 @@ mm_pick_job_arg(FunctionCallInfo fcinfo, int arg, MmRight right)
 	return mm_pick_job(named, named ? PG_GETARG_INT64(arg) : 0, right);
 }
 
-void
-mm_pick_check_free(Oid relid, const char *schema, const char *table)
+/* Message 23, for any active job but this one. */
+static void
+check_free(Oid relid, const char *schema, const char *table, int64 except)
 {
 	int64		job_id = mm_job_of_relation(relid);
 
-	if (job_id == 0)
+	if (job_id == 0 || job_id == except)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
@@ -141,4 +145,28 @@ mm_pick_check_free(Oid relid, const char *schema, const char *table)
 					schema, table, (long long) job_id),
 			 errhint("Wait for it with SELECT migrate_wait(%lld), or cancel it with SELECT migrate_cancel(%lld).",
 					 (long long) job_id, (long long) job_id)));
+}
+
+void
+mm_pick_check_free(Oid relid, const char *schema, const char *table)
+{
+	check_free(relid, schema, table, 0);
+}
+
+void
+mm_pick_claim_targets(const MmJob *job)
+{
+	ListCell   *lc;
+
+	foreach(lc, mm_job_load_tables(job->job_id))
+	{
+		MmJobTable *table = lfirst(lc);
+		char	   *name = get_rel_name(table->relid);
+
+		if (name == NULL)
+			continue;			/* who goes on will say that it was dropped */
+		mm_job_lock_target(get_rel_namespace(table->relid), name);
+		check_free(table->relid, table->target_schema, table->target_table,
+				   job->job_id);
+	}
 }

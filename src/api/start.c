@@ -18,7 +18,6 @@
 #include "catalog/pg_authid.h"
 #include "commands/defrem.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -63,12 +62,7 @@ check_environment(void)
 
 	mm_pick_check_primary();
 	PreventCommandIfReadOnly("migrate_start()");
-	if (GetDatabaseEncoding() != PG_UTF8)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the encoding of this database is %s, a migration needs UTF8",
-						GetDatabaseEncodingName()),
-				 errhint("CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0;")));
+	mm_input_check_encoding();
 
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
 	can_login = HeapTupleIsValid(tuple) &&

@@ -49,6 +49,17 @@ check_may_create(const MmTarget *target)
 					 quote_identifier(target->table))));
 }
 
+/* Later steps name the table, but find it by its OID. */
+static void
+check_may_use(const MmTarget *target)
+{
+	AclResult	result = pg_namespace_aclcheck_compat(target->schema_oid,
+													  GetUserId(), ACL_USAGE);
+
+	if (result != ACLCHECK_OK)
+		aclcheck_error(result, OBJECT_SCHEMA, target->schema);
+}
+
 static void
 check_existing(const MmTarget *target, const char *if_exists)
 {
@@ -214,6 +225,7 @@ mm_target_find(const MmCall *call, bool lock)
 	MmTarget	result = mm_target_name(call);
 	bool		replace = strcmp(call->if_exists, "replace") == 0;
 
+	check_may_use(&result);
 	if (lock)
 		mm_job_lock_target(result.schema_oid, result.table);
 	result.existing = get_relname_relid(result.table, result.schema_oid);

@@ -183,6 +183,16 @@ find_extension(Oid *oid, Oid *owner)
 }
 
 bool
+mm_catalog_is_wanted(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId,
+					   expected_extension, 0);
+	return LockHasWaiters(&tag, AccessShareLock, false);
+}
+
+bool
 mm_catalog_exists(void)
 {
 	Oid			oid,

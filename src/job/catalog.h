@@ -64,6 +64,8 @@ extern bool mm_catalog_exists(void);
  * waiting for anybody's lock on it?  Locked, then.
  */
 extern bool mm_catalog_try_lock(const char *table);
+/* Does somebody wait for the lock on it that our transaction holds? */
+extern bool mm_catalog_is_wanted(void);
 /* Its OID, which is the class of our advisory locks; raises 42704. */
 extern Oid	mm_catalog_extension(void);
 extern void mm_catalog_begin(MmCatalogScope *scope);

@@ -103,8 +103,12 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 		elog(ERROR, "job %lld has no split method", (long long) mm_row_int8(0, 1));
 }
 
+/* The role, whatever cluster the row comes from. */
+#define JOB_OWNER "mongo_migrate.job_owner(state, owner, owner_name)"
+
 #define JOB_COLUMNS \
-	"job_id, label, owner::oid, source, state, workers, drop_target," \
+	"job_id, label, " JOB_OWNER "," \
+	" source, state, workers, drop_target," \
 	" generation, shared_handle, sqlstate, message, detail, hint, context," \
 	" (options->>'checkpoint_bytes')::bigint," \
 	" (options->>'chunk_bytes')::bigint," \
@@ -307,8 +311,9 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("INSERT INTO mongo_migrate.job"
-					 " (label, owner, source, workers, options)"
-					 " VALUES ($1, $2::regrole, $3, $4, jsonb_build_object("
+					 " (label, owner, owner_name, source, workers, options)"
+					 " VALUES ($1, $2, pg_get_userbyid($2), $3, $4,"
+					 " jsonb_build_object("
 					 "'checkpoint_bytes', $5, 'chunk_bytes', $6,"
 					 "'checkpoint_interval_ms', $7, 'connect_timeout_ms', $8,"
 					 "'socket_timeout_ms', $9, 'max_retry_time_ms', $10,"
@@ -379,6 +384,8 @@ mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("UPDATE mongo_migrate.job SET state = $2,"
+					 " owner = " JOB_OWNER ","
+					 " owner_name = pg_get_userbyid(" JOB_OWNER "),"
 					 " finished_at = CASE WHEN $3 THEN clock_timestamp() END,"
 					 " shared_handle = CASE WHEN $2 IN ('running', 'pausing',"
 					 " 'canceling') THEN shared_handle END,"
@@ -425,7 +432,8 @@ mm_job_set_drop_target(int64 job_id, bool drop_target)
 	MmArgs		args = {0};
 
 	mm_arg_int8(&args, job_id);
-	mm_catalog_execute("UPDATE mongo_migrate.job SET drop_target = true"
+	mm_arg_bool(&args, drop_target);
+	mm_catalog_execute("UPDATE mongo_migrate.job SET drop_target = $2"
 					   " WHERE job_id = $1", &args);
 }
 
@@ -811,7 +819,7 @@ mm_job_next_queued(int64 *job_id, Oid *owner)
 	bool		found;
 
 	mm_catalog_begin(&scope);
-	found = mm_catalog_query("SELECT job_id, owner::oid"
+	found = mm_catalog_query("SELECT job_id, owner"
 							 " FROM mongo_migrate.job WHERE state = 'queued'"
 							 " ORDER BY (options->>'priority')::integer DESC"
 							 " NULLS LAST, job_id LIMIT 1", NULL) == 1;

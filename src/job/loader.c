@@ -359,6 +359,18 @@ pace(Loader *l, uint32 rate)
 }
 
 /*
+ * A chunk in one transaction may last for hours, and DROP EXTENSION would
+ * wait as long, with all calls of our functions behind it.
+ */
+static void
+give_way(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("the copy gives way to a session that waits for a lock on extension \"mongo_migrate\"")));
+}
+
+/*
  * What is not done for each document.  True: the transaction should end, as
  * the job is to stop or a checkpoint is due.
  */
@@ -366,6 +378,8 @@ static bool
 look_around(Loader *l, uint32 rate)
 {
 	CHECK_FOR_INTERRUPTS();
+	if (l->table->split == MM_SPLIT_NONE && mm_catalog_is_wanted())
+		give_way();
 	if (pace_due(l, rate))
 		pace(l, rate);
 	return stop_wanted() ||

@@ -185,7 +185,7 @@ static int
 begin_again(const MmJob *job, MmJobTable *table)
 {
 	mm_watch_lock_alone(job, table);
-	mm_sql_run(psprintf("TRUNCATE %s", mm_step_target_name(table)));
+	mm_sql_run(psprintf("TRUNCATE ONLY %s", mm_step_target_name(table)));
 	if (table->restarts + 1 >= MM_MAX_RESTARTS)
 		add_key(job, table);
 	CommandCounterIncrement();

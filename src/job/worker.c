@@ -177,6 +177,7 @@ mm_worker_save_forms(void)
 void
 mm_worker_fix_session(void)
 {
+	set_option("role", "none");	/* the owner has rights, not its default role */
 	fix_forms(set_option);
 	set_option("client_min_messages", "error");
 	set_option("statement_timeout", "0");
@@ -346,6 +347,8 @@ mm_worker_owner_trouble(Oid owner)
 	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(owner));
 	bool		can_login;
 
+	if (!OidIsValid(owner))
+		return pstrdup("Its owner does not exist in this cluster.");
 	if (!HeapTupleIsValid(tuple))
 		return psprintf("Its owner, the role with OID %u, does not exist any more.",
 						owner);
