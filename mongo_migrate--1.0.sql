@@ -31,8 +31,9 @@ COMMENT ON TYPE @extschema@.migrate_state IS 'state of a migration job';
 CREATE TABLE mongo_migrate.job (
   job_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   label         text,
-  owner         oid NOT NULL,         -- role whose rights the job uses
-  owner_name    name NOT NULL,        -- its name; of a job that has ended it alone counts (job_owner)
+  cluster       bigint NOT NULL,      -- its system identifier
+  owner         oid NOT NULL,         -- role whose rights the job uses, in that cluster
+  owner_name    name NOT NULL,        -- its name, which tells elsewhere (job_owner)
   source        text NOT NULL,        -- server name, or connection string without its password
   state         text NOT NULL DEFAULT 'queued'
                 CHECK (state IN ('queued', 'running', 'pausing', 'paused', 'canceling', 'canceled', 'completed', 'failed')),
@@ -190,30 +191,30 @@ CREATE TABLE mongo_migrate.secret (
   uri           text NOT NULL
 );
 COMMENT ON TABLE mongo_migrate.secret IS 'connection strings with a password, until their job is final; never dumped';
--- pg_read_all_data may not read it: without a policy only its owner does.
+-- pg_read_all_data may not read it: there is no policy.
 ALTER TABLE mongo_migrate.secret ENABLE ROW LEVEL SECURITY;
 
--- pg_write_all_data may not write to any of them.
+-- pg_write_all_data may not write to any of them, in no session_replication_role; nor may a subscription of its members.
 CREATE FUNCTION mongo_migrate.guard_table() RETURNS trigger
   LANGUAGE c PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_guard_table';
 COMMENT ON FUNCTION mongo_migrate.guard_table() IS 'keeps all but the owner of a table from writing to it';
 
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.job
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.job_table
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.table_phase
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.chunk
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.dead_letter
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.conflict
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.event
-  EXECUTE FUNCTION mongo_migrate.guard_table();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.secret
-  EXECUTE FUNCTION mongo_migrate.guard_table();
+DO $$
+DECLARE
+  t text;
+BEGIN
+  FOREACH t IN ARRAY '{job,job_table,table_phase,chunk,dead_letter,conflict,event,secret}'::text[] LOOP
+    EXECUTE format('CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON mongo_migrate.%I'
+                   ' EXECUTE FUNCTION mongo_migrate.guard_table()', t);
+    EXECUTE format('ALTER TABLE mongo_migrate.%I ENABLE ALWAYS TRIGGER guard', t);
+  END LOOP;
+  -- These say as whom workers run, and a subscription knows rows only.
+  FOREACH t IN ARRAY '{job,job_table}'::text[] LOOP
+    EXECUTE format('CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON mongo_migrate.%I FOR EACH ROW'
+                   ' EXECUTE FUNCTION mongo_migrate.guard_table()', t);
+    EXECUTE format('ALTER TABLE mongo_migrate.%I ENABLE ALWAYS TRIGGER guard_row', t);
+  END LOOP;
+END $$;
 
 -- ---------------------------------------------------------------------------
 -- Foreign-data wrapper: connections and secrets
@@ -255,9 +256,9 @@ CREATE FUNCTION mongo_migrate.bson_document(bson bytea) RETURNS json
   LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_bson_document';
 COMMENT ON FUNCTION mongo_migrate.bson_document(bytea) IS 'relaxed Extended JSON of a document; null if it is none';
 
-CREATE FUNCTION mongo_migrate.job_owner(state text, owner oid, owner_name name) RETURNS oid
+CREATE FUNCTION mongo_migrate.job_owner(cluster bigint, owner oid, owner_name name) RETURNS oid
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_job_owner';
-COMMENT ON FUNCTION mongo_migrate.job_owner(text, oid, name) IS 'role that a job belongs to; 0: none of this cluster';
+COMMENT ON FUNCTION mongo_migrate.job_owner(bigint, oid, name) IS 'role that a job belongs to; 0: none of this cluster';
 
 CREATE FUNCTION mongo_migrate.suggestion(path text, column_type text, bson_type text, action text)
   RETURNS text
@@ -342,7 +343,11 @@ BEGIN
   job_id := @extschema@.migrate_start(source, collection, target, mapping, filter, if_exists, on_error, workers,
                                       false, options);
   COMMIT;
-  state := @extschema@.migrate_wait(job_id);
+  LOOP
+    state := @extschema@.migrate_wait(job_id, '1 min');
+    EXIT WHEN state IS NOT NULL;
+    COMMIT;   -- lets go of the snapshot, which would keep VACUUM from all that is dead since
+  END LOOP;
   IF state OPERATOR(pg_catalog.<>) 'completed' THEN
     RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state',
       MESSAGE = pg_catalog.format('migration job %s is %s', job_id, state);
@@ -430,9 +435,9 @@ COMMENT ON FUNCTION @extschema@.migrate_version() IS 'versions of mongo_migrate 
 
 -- Jobs that the current user may see: own ones, or all with pg_read_all_stats.
 CREATE VIEW mongo_migrate.visible_job AS
-  SELECT j.*, pg_has_role(mongo_migrate.job_owner(j.state, j.owner, j.owner_name), 'USAGE') AS own
+  SELECT j.*, pg_has_role(mongo_migrate.job_owner(j.cluster, j.owner, j.owner_name), 'USAGE') AS own
     FROM mongo_migrate.job j
-   WHERE pg_has_role(mongo_migrate.job_owner(j.state, j.owner, j.owner_name), 'USAGE')
+   WHERE pg_has_role(mongo_migrate.job_owner(j.cluster, j.owner, j.owner_name), 'USAGE')
       OR pg_has_role('pg_read_all_stats', 'USAGE');
 COMMENT ON VIEW mongo_migrate.visible_job IS 'jobs that the current user may see';
 
@@ -465,8 +470,9 @@ CREATE VIEW mongo_migrate.table_stat AS
          t.bytes_total,
          COALESCE(s.bytes_read, c.bytes_read) AS bytes_done,
          c.chunks_total, c.chunks_done,
-         (t.mapping #> '{target,primary_key}' IS NOT NULL AND t.created)::integer::bigint AS indexes_total,
-         (t.created AND (t.phase IN ('analyzing', 'verifying') OR j.state = 'completed'))::integer::bigint AS indexes_done,
+         (t.created AND COALESCE(t.mapping #> '{target,primary_key}', '[]') <> '[]')::integer::bigint AS indexes_total,
+         (t.created AND COALESCE(t.mapping #> '{target,primary_key}', '[]') <> '[]'
+           AND (t.phase IN ('analyzing', 'verifying') OR j.state = 'completed'))::integer::bigint AS indexes_done,
          extract(epoch FROM COALESCE(j.finished_at, clock_timestamp()) - j.started_at)::double precision AS elapsed_seconds,
          COALESCE(s.workers, 0) AS workers_active, s.rate, s.coordinator_pid,
          j.started_at, COALESCE(s.updated_at, j.finished_at) AS updated_at, j.finished_at
@@ -539,7 +545,7 @@ CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
          lpad(mongo_migrate.format_count(d.docs_done), 6) || ' / '
            || rpad(mongo_migrate.format_count(greatest(t.docs_total, d.docs_done)), 6) AS docs,
          CASE WHEN t.phase = 'copying' THEN lpad(mongo_migrate.format_count(s.rate::bigint), 6) || '/s' END AS rate,
-         CASE WHEN t.phase = 'copying' AND s.rate >= 1
+         CASE WHEN t.phase = 'copying' AND s.rate >= 1 AND t.docs_total > 0
               THEN make_interval(secs => trunc(greatest(t.docs_total - d.docs_done, 0) / s.rate)) END AS eta,
          COALESCE(s.workers, 0) AS workers, d.docs_rejected AS rejected
     FROM mongo_migrate.visible_job j, mongo_migrate.job_table t,
@@ -561,7 +567,10 @@ CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
                   THEN least(0.999, 0.5 + 0.5 * s.tuples_done / s.tuples_total)
                   WHEN t.phase = 'indexing' AND s.blocks_total > 0
                   THEN least(0.999, 0.5 * s.blocks_done / s.blocks_total)
-                  WHEN t.phase = 'copying' THEN 0 ELSE 0.999 END::double precision AS fraction) f
+                  WHEN t.phase = 'copying'
+                  THEN (SELECT least(0.999, count(*) FILTER (WHERE c.state = 'done') / greatest(count(*), 1)::double precision)
+                          FROM mongo_migrate.chunk c WHERE c.job_id = t.job_id AND c.table_no = t.table_no)
+                  ELSE 0.999 END::double precision AS fraction) f
    WHERE t.job_id = j.job_id AND j.state IN ('queued', 'running', 'pausing', 'canceling')
    ORDER BY t.job_id, t.table_no;
 COMMENT ON VIEW @extschema@.migrate_progress IS 'jobs that run now or are queued, for people and \watch';
@@ -602,7 +611,9 @@ COMMENT ON COLUMN @extschema@.migrate_workers.attempts IS 'how often this chunk 
 CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
   SELECT j.job_id, j.label, j.state::@extschema@.migrate_state AS state, t.phase, j.source, t.target, t.tables,
          t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
-         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, j.owner_name AS owner,
+         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, 
+         CASE mongo_migrate.job_owner(j.cluster, j.owner, j.owner_name) WHEN 0 THEN j.owner_name
+              ELSE pg_get_userbyid(mongo_migrate.job_owner(j.cluster, j.owner, j.owner_name)) END AS owner,
          COALESCE(j.message,
            CASE WHEN j.state NOT IN ('queued', 'running', 'pausing', 'canceling') THEN NULL
                 WHEN pg_is_in_recovery() THEN 'goes on at the primary server'

@@ -59,7 +59,7 @@ SELECT c::regclass, w.condition
  WHERE extname = 'mongo_migrate' ORDER BY c::regclass::text;
 
 -- The books are a constraint.
-INSERT INTO mongo_migrate.job (owner, owner_name, source, workers, options) VALUES ('regress_mm_plain'::regrole, 'regress_mm_plain', 'x', 1, '{"split": "auto"}');
+INSERT INTO mongo_migrate.job (cluster, owner, owner_name, source, workers, options) VALUES (0, 0, 'regress_mm_plain', 'x', 1, '{"split": "auto"}');
 INSERT INTO mongo_migrate.job_table (job_id, table_no, database, collection, relid, target_schema, target_table,
     if_exists, created, fresh, mapping, sink, sink_reason, docs_total, bytes_total, origin, file)
   SELECT max(job_id), 1, 'd', 'c', 0, 's', 't', 'error', true, true, '{}', 'heap', '', 10, 100, '', 0 FROM mongo_migrate.job;

@@ -88,8 +88,8 @@ SELECT pg_temp.try($$SELECT migrate_mapping(4711)$$);
 
 -- jobs in a state that does not allow it, and what else may be wrong
 RESET SESSION AUTHORIZATION;
-INSERT INTO mongo_migrate.job (job_id, owner, owner_name, source, workers, options, state) OVERRIDING SYSTEM VALUE
-  SELECT 9000 + i, 'regress_mm_owner'::regrole, 'regress_mm_owner', 'shop', 1, '{"split": "auto"}', s
+INSERT INTO mongo_migrate.job (job_id, cluster, owner, owner_name, source, workers, options, state) OVERRIDING SYSTEM VALUE
+  SELECT 9000 + i, 0, 0, 'regress_mm_owner', 'shop', 1, '{"split": "auto"}', s
     FROM unnest(ARRAY['completed', 'failed', 'paused', 'canceling']) WITH ORDINALITY AS u (s, i);
 SET SESSION AUTHORIZATION regress_mm_owner;
 SELECT pg_temp.try($$SELECT migrate_resume(9002)$$);

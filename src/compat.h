@@ -81,7 +81,7 @@ RestrictSearchPath_compat(void)
 							 true, 0, false);
 }
 
-/* CREATE on a schema; one function for all objects since 16. */
+/* Rights on a schema; one function for all objects since 16. */
 static inline AclResult
 pg_namespace_aclcheck_compat(Oid schema, Oid role, AclMode mode)
 {

@@ -227,6 +227,21 @@ is(sql('SELECT string_agg(_id::text || $$: $$ || years, $$, $$ ORDER BY _id) FRO
 is(sql(q(SELECT string_agg(_extra->>'time', '|' ORDER BY _id) FROM clock)),
 	'23:59:60|2026-01-02 10:00:00|10:00:00+05|now|20260102 100000|100000|1 year 5 days|1.5 years|3 years|1.5 s', 'the rest is in _extra');
 
+# What a job used is the whole contract.
+my $whole = '{"format": 1, "source": {"filter": {"_id": {"$lt": 2}}}, "fields": [{"path": "_id", "column": "_id", "type": "bigint", "on_error": "set_null"}, {"path": "x", "column": "x", "type": "bigint"}]}';
+$mongo->python(q(client.shop.part.insert_many([{'_id': i, 'x': i} for i in range(10)])));
+load_ok('part', qq(mapping => '$whole', filter => '{"x": {"\$gt": 0}}'), 'a filter in the mapping, and one in the call');
+is(sql('SELECT count(*) FROM part'), 1, 'both hold');
+load_ok('part', q(mapping => migrate_mapping((SELECT max(job_id) FROM migrate_jobs)), if_exists => 'truncate'), 'the contract of that job');
+is(sql('SELECT count(*) FROM part'), 1, 'has them');
+is(sql('SELECT migrate_mapping(max(job_id)) #>> $${fields,0,on_error}$$ FROM migrate_jobs'), 'reject', 'a key cannot be set to null');
+load_ok('part', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "x", "column": "x", "type": "bigint", "on_error": "set_null"}]}', target => 'strict', if_exists => 'replace'), 'a column that may be null');
+sql('ALTER TABLE strict ALTER x SET NOT NULL');
+load_ok('part', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "x", "column": "x", "type": "bigint", "on_error": "set_null"}]}', target => 'strict', if_exists => 'truncate'), 'and then not any more');
+$mongo->python(q(client.shop.other.insert_one({'_id': 1})));
+like(error_of(start_sql('other', q(mapping => migrate_mapping((SELECT max(job_id) FROM migrate_jobs)), if_exists => 'truncate'))),
+	qr/ERROR:  the mapping is one for "shop\.part", and its target "public\.strict" is too\nHINT:  Name the target for "shop\.other"/, 'the contract of another collection does not empty its table');
+
 # A scale below zero, and one above the precision.
 $mongo->python(<<'PY');
 client.shop.scales.insert_many([{'_id': i, 'small': s, 'large': l} for i, (s, l) in enumerate([(0.0012, 1200), (0.012, 1250), (0.00001, 100000), (0, 0), (-0.0099, -99900)])])

@@ -33,7 +33,7 @@ sub try_sql
 # In the first reply to a client, and in one to a command.
 my @commands = ("SELECT count(*) FROM migrate_list_collections('$uri')", "SELECT count(*) FROM migrate_peek('$uri', 'orders', 3)");
 foreach my $kind (qw(code code_wide code_inside members_port members_colons members_empty members_bracket members_long members_number
-	compressors speculative iterations iterations_first))
+	members_many concern_error compressors speculative iterations iterations_first iterations_8 iterations_7))
 {
 	foreach my $minimum (0, 1000)
 	{
@@ -96,6 +96,16 @@ is(concerns($uri), 'none', 'a better default is left alone');
 set_default('local');
 $proxy->tell('pass');
 
+# Who is not told the default, as a user with role "read" is not: a standalone
+# server does not know the command.
+my $alone = MongoTest->new(standalone => 1);
+$alone->python(q(client.shop.orders.insert_many([{'_id': i} for i in range(100)])));
+my $before = Proxy->new($alone);
+$before->tell('mongos');
+($mongo, $alone) = ($alone, $mongo);
+is(concerns($before->uri('shop')), $version < 5 ? 'local' : 'none', 'where the default is not told, it is that of the version');
+($mongo, $alone) = ($alone, $mongo);
+
 # ---------------------------------------------------------------------------
 # A filter in a mapping
 # ---------------------------------------------------------------------------
@@ -116,6 +126,8 @@ is(filtered('"{\"addr\": {\"street\": \"a\", \"no\": 7}}"'), "1\ncompleted\n1", 
 is(filtered('{"addr": {"no": 7, "street": "a"}}'), filtered('{"addr": {"street": "a", "no": 7}}'), 'whatever was written');
 is(filtered('{"_id": {"$gte": 10, "$lt": 20}, "addr.street": "a"}'), "1\ncompleted\n10", 'conditions have no order');
 is(filtered('{"$or": [{"_id": 1, "addr.no": 1}, {"_id": {"$in": [2, 3]}, "addr.street": "a"}]}'), "1\ncompleted\n3", 'nor have those of an operator');
+is(filtered('{"$expr": {"$and": [{"$gt": ["$_id", {"$switch": {"branches": [{"case": {"$gte": ["$addr.no", 0]}, "then": 95}], "default": 0}}]}]}}'), "1\ncompleted\n4", 'nor arguments of an expression');
+like(filtered('{"$expr": {"$eq": ["$addr", {"street": "a", "no": 7}]}}'), $lost, 'but a document in one has');
 is(filtered('{"addr": {"$elemMatch": {"street": "a", "no": 7}}}'), "1\ncompleted\n0", 'nor those for an element');
 
 done_testing();

@@ -91,6 +91,8 @@ typedef struct MmCall
 
 /* Raises what is wrong with source, collection and mapping. */
 extern void mm_call_prepare(MmCall *call);
+/* The field's column must not be null: its policy cannot be set_null then. */
+extern void mm_call_require(MmField *field);
 
 extern MmCall mm_arg_call(FunctionCallInfo fcinfo);
 extern Jsonb *mm_arg_mapping(FunctionCallInfo fcinfo, int arg);
@@ -130,6 +132,8 @@ extern MmTarget mm_target_name(const MmCall *call);
 /* How the collection would be cut for this target. */
 extern MmSplitRequest mm_target_split_request(const MmTarget *target,
 											  const MmCall *call);
+/* Raises 0A000 when a table is none that rows can be put into. */
+extern void mm_target_check(Relation rel);
 /* Creates, truncates or replaces the table; returns its OID. */
 extern Oid	mm_target_prepare(const MmTarget *target, const MmCall *call);
 

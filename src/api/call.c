@@ -280,6 +280,14 @@ check_width(const MmContract *contract)
  * ---------------------------------------------------------------------
  */
 
+void
+mm_call_require(MmField *field)
+{
+	field->not_null = true;
+	if (field->on_error == MM_ON_ERROR_SET_NULL)
+		field->on_error = MM_ON_ERROR_REJECT;
+}
+
 /* A key must not be null, also where the table does not say so yet. */
 static void
 protect_key(MmContract *contract)
@@ -294,7 +302,7 @@ protect_key(MmContract *contract)
 		foreach(key, contract->key_columns)
 			if (field->column != NULL &&
 				strcmp(field->column, lfirst(key)) == 0)
-				field->not_null = true;
+				mm_call_require(field);
 	}
 }
 
@@ -373,17 +381,37 @@ apply_options(MmContract *contract, const MmCall *call)
 		contract->extra = (MmExtraPolicy) options->extra;
 }
 
-/* Of the filter of the call and of the contract, both must hold. */
+/*
+ * Of the filter of the call and of the contract, both must hold; the contract
+ * says so when it is used again.
+ */
 static void
 combine_filters(MmCall *call)
 {
 	char	   *own = call->contract->filter;
 
-	if (own == NULL)
+	if (own != NULL)
+		call->filter = call->filter == NULL ? own :
+			psprintf("{\"$and\": [%s, %s]}", own, call->filter);
+	call->contract->filter = call->filter;
+}
+
+/* Where it says which table, a contract of another collection is a slip. */
+static void
+check_namespace(const MmCall *call)
+{
+	const char *namespace = call->contract->namespace;
+
+	if (namespace == NULL || call->target != NULL ||
+		call->contract->target == NULL ||
+		strcmp(namespace, call->input.namespace) == 0)
 		return;
-	call->filter = call->filter == NULL ? own :
-		psprintf("{\"$and\": [%s, %s]}", own, call->filter);
-	call->contract->filter = NULL;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the mapping is one for \"%s\", and its target \"%s\" is too",
+					namespace, call->contract->target),
+			 errhint("Name the target for \"%s\": target => '...'.",
+					 call->input.namespace)));
 }
 
 /*
@@ -404,6 +432,7 @@ mm_call_prepare(MmCall *call)
 	else
 		call->sampled = -1;
 	contract = call->contract;
+	check_namespace(call);
 	contract->namespace = call->input.namespace;
 	if (call->target == NULL)
 		call->target = contract->target;

@@ -159,7 +159,8 @@ wake_at_commit(XactEvent event, void *arg)
 {
 	ListCell   *lc;
 
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
 		return;
 	if (event == XACT_EVENT_COMMIT)
 		foreach(lc, wake_pids)

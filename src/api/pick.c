@@ -74,7 +74,7 @@ default_job(void)
 	if (rows == 0)
 		rows = mm_catalog_query("SELECT max(job_id)"
 								" FROM mongo_migrate.job"
-								" WHERE mongo_migrate.job_owner(state, owner,"
+								" WHERE mongo_migrate.job_owner(cluster, owner,"
 								" owner_name) = $1"
 								" HAVING count(*) > 0", &args);
 	if (rows == 0)

@@ -108,6 +108,7 @@ check_plan(Oid relid, const MmContract *contract)
 	Relation	rel = table_open(relid, AccessShareLock);
 	ListCell   *lc;
 
+	mm_target_check(rel);		/* one that was made may be like no other */
 	(void) mm_plan_create(contract, RelationGetDescr(rel), false);
 	foreach(lc, contract->key_columns)
 	{

@@ -108,7 +108,8 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 						 format_type_with_typemod(wanted.typid,
 												  wanted.typmod));
 	field->type = mm_type_text(att->atttypid, att->atttypmod);
-	field->not_null = field->not_null || att->attnotnull;
+	if (att->attnotnull)
+		mm_call_require(field);
 }
 
 static bool
@@ -135,22 +136,30 @@ raise_misfit(const MmTarget *target, const MmCall *call, const char *misfit)
 					 quote_literal_cstr(call->collection))));
 }
 
+void
+mm_target_check(Relation rel)
+{
+	const char *refusal = mm_sink_heap_refusal(rel);
+
+	if (refusal != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot load into table \"%s.%s\"",
+						get_namespace_name(RelationGetNamespace(rel)),
+						RelationGetRelationName(rel)),
+				 errdetail_internal("%s", refusal),
+				 errhint("Name another target, and move the rows with INSERT ... SELECT.")));
+}
+
 static void
 adapt_to_table(const MmTarget *target, const MmCall *call)
 {
 	MmContract *contract = call->contract;
 	Relation	rel = table_open(target->existing, AccessShareLock);
-	const char *refusal = mm_sink_heap_refusal(rel);
 	StringInfoData misfit;
 	ListCell   *lc;
 
-	if (refusal != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot load into table \"%s.%s\"", target->schema,
-						target->table),
-				 errdetail_internal("%s", refusal),
-				 errhint("Name another target, and move the rows with INSERT ... SELECT.")));
+	mm_target_check(rel);
 	initStringInfo(&misfit);
 	foreach(lc, contract->fields)
 	{

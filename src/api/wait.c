@@ -147,6 +147,17 @@ look(int64 job_id, MemoryContext context, Look *result)
 	return aside.found;
 }
 
+/* Of views nobody knows how many documents there are. */
+static void
+report_uncounted(int64 job_id, const Look *now)
+{
+	ereport(NOTICE,
+			(errmsg("job %lld: copying, %s documents, %s/s",
+					(long long) job_id,
+					mm_format_count(now->books.docs_read),
+					mm_format_count((int64) now->rate))));
+}
+
 static void
 report_copying(int64 job_id, const Look *now)
 {
@@ -170,7 +181,7 @@ static void
 report(int64 job_id, const Look *now)
 {
 	if (now->state == MM_JOB_RUNNING && strcmp(now->phase, "copying") == 0)
-		report_copying(job_id, now);
+		(now->docs_total > 0 ? report_copying : report_uncounted) (job_id, now);
 	else
 		ereport(NOTICE,
 				(errmsg("job %lld: %s", (long long) job_id,

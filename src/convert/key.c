@@ -32,18 +32,28 @@
 					MAXALIGN(sizeof(BTPageOpaqueData))) / 3) - \
 	 MAXALIGN(sizeof(ItemPointerData)))
 
-/* Bytes that a value takes in an index tuple, at most. */
+static Size
+compressed_size(Datum value, char method)
+{
+	Datum		compressed = toast_compress_datum(value, method);
+
+	return VARSIZE_ANY(DatumGetPointer(compressed) ?
+					   DatumGetPointer(compressed) : DatumGetPointer(value));
+}
+
+/*
+ * Bytes that a value takes in an index tuple, at most: as the index compresses
+ * it, or as it came out of the heap, compressed by the loader's method.
+ */
 static Size
 size_in_index(Datum value)
 {
 	Size		size = VARSIZE_ANY(DatumGetPointer(value));
-	Datum		compressed;
 
 	if (size <= SMALL_KEY)
 		return size;
-	compressed = toast_compress_datum(value, TOAST_PGLZ_COMPRESSION);
-	return DatumGetPointer(compressed) == NULL ? size :
-		VARSIZE_ANY(DatumGetPointer(compressed));
+	return Max(compressed_size(value, TOAST_PGLZ_COMPRESSION),
+			   compressed_size(value, InvalidCompressionMethod));
 }
 
 bool

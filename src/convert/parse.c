@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/numeric.h"
@@ -492,57 +493,85 @@ read_format(const Place *root)
 		fail("format", FORMAT);
 }
 
-/* Below these, the order of an object's keys does not matter. */
-static bool
-has_free_order(const char *key, int len)
+/* What an object in a filter is, by where it stands. */
+typedef enum FilterPart
 {
-	static const char *const names[] = {
-		"$and", "$or", "$nor", "$elemMatch", "$geometry",
-		"$timestamp", "$binary", "$regularExpression"
-	};
+	FILTER_QUERY,				/* conditions by field */
+	FILTER_VALUE,				/* conditions, or what a field is to equal */
+	FILTER_ARGUMENTS			/* of an operator, which have names */
+} FilterPart;
 
-	for (int i = 0; i < lengthof(names); i++)
-		if (strlen(names[i]) == len && memcmp(names[i], key, len) == 0)
+static bool
+is_one_of(const JsonbValue *key, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strlen(names[i]) == key->val.string.len &&
+			memcmp(names[i], key->val.string.val, key->val.string.len) == 0)
 			return true;
 	return false;
 }
 
-/* Does MongoDB compare its value under this name with that of a field? */
+/* Does an object hold a field under this name, or the first of a DBRef? */
 static bool
-is_name_of_field(const char *key, int len)
+is_field(const JsonbValue *key)
 {
-	return len == 0 || *key != '$' || (len == 4 && memcmp(key, "$ref", 4) == 0);
+	static const char *const names[] = {"$ref"};
+
+	return key->val.string.len == 0 || key->val.string.val[0] != '$' ||
+		is_one_of(key, names, lengthof(names));
+}
+
+/* What stands under a key of such an object. */
+static FilterPart
+filter_part(FilterPart part, const JsonbValue *key)
+{
+	static const char *const comparisons[] = {
+		"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all",
+		"$literal"
+	};
+	static const char *const queries[] = {
+		"$and", "$or", "$nor", "$not", "$elemMatch"
+	};
+
+	if (is_field(key))
+		return part == FILTER_ARGUMENTS ? part : FILTER_VALUE;
+	if (is_one_of(key, comparisons, lengthof(comparisons)))
+		return FILTER_VALUE;
+	return part != FILTER_ARGUMENTS &&
+		is_one_of(key, queries, lengthof(queries)) ?
+		FILTER_QUERY : FILTER_ARGUMENTS;
 }
 
 /*
  * MongoDB tells {a: 1, b: 2} from {b: 2, a: 1} where an embedded document is
  * to be equal to one, and jsonb has not kept which of them was written.  So
- * those are refused; conditions and operators may stand in any order.
+ * those are refused; conditions and arguments may stand in any order.
  */
 static bool
-has_lost_order(JsonbContainer *container, bool free_order)
+has_lost_order(JsonbContainer *container, FilterPart part)
 {
 	JsonbIterator *it = JsonbIteratorInit(container);
-	bool		is_object = JsonContainerIsObject(container);
-	bool		free_below = free_order && !is_object;
+	FilterPart	below = part;	/* of an array's elements */
+	int			keys = 0;
 	bool		fields = false;
 	JsonbIteratorToken token;
 	JsonbValue	v;
 
+	check_stack_depth();
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 		{
-			fields |= is_name_of_field(v.val.string.val, v.val.string.len);
-			free_below = has_free_order(v.val.string.val, v.val.string.len);
+			keys++;
+			fields |= is_field(&v);
+			below = filter_part(part, &v);
 		}
 		else if ((token == WJB_VALUE || token == WJB_ELEM) &&
 				 v.type == jbvBinary &&
-				 has_lost_order(v.val.binary.data, free_below))
+				 has_lost_order(v.val.binary.data, below))
 			return true;
 	}
-	return is_object && !free_order && fields &&
-		JsonContainerSize(container) > 1;
+	return part == FILTER_VALUE && fields && keys > 1;
 }
 
 /* An object is written by people, text is what contract.c keeps. */
@@ -558,7 +587,7 @@ read_filter(const Place *source)
 	if (value->type != jbvBinary ||
 		!JsonContainerIsObject(value->val.binary.data))
 		fail("source.filter", "an object");
-	if (has_lost_order(value->val.binary.data, true))
+	if (has_lost_order(value->val.binary.data, FILTER_QUERY))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid mapping: \"source.filter\" compares an embedded document of several fields"),

@@ -6,8 +6,8 @@
  * Plain roles have no rights on our tables.  A caller checks who may do
  * what, then opens a scope: user id and search_path are switched, SPI is
  * connected, and the queries of job_rows.c and chunk_rows.c run.  No code of
- * users can run inside a scope: the tables have no triggers, and operators
- * and functions resolve in pg_catalog alone.  An error inside a scope needs
+ * users can run inside a scope: the tables have no triggers but ours, and
+ * operators and functions resolve in pg_catalog alone.  An error inside a scope needs
  * no clean-up here, since the abort of the (sub)transaction restores user id
  * and settings and closes SPI.
  *
@@ -25,6 +25,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
@@ -182,14 +183,43 @@ find_extension(Oid *oid, Oid *owner)
 	return found;
 }
 
+/* Anybody may wait: DROP EXTENSION asks for the lock before it checks rights. */
+static bool
+owner_waits(void)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	bool		waits;
+
+	mm_arg_oid(&args, expected_extension);
+	pgstat_clear_snapshot();	/* else it is one for the transaction */
+	mm_catalog_begin(&scope);
+	waits = mm_catalog_query("SELECT FROM pg_locks l"
+							 " JOIN pg_stat_activity a ON a.pid = l.pid"
+							 " WHERE l.locktype = 'object' AND NOT l.granted"
+							 " AND l.mode = 'AccessExclusiveLock'"
+							 " AND l.classid = 'pg_extension'::regclass"
+							 " AND l.objid = $1"
+							 " AND pg_has_role(a.usesysid, CURRENT_USER,"
+							 " 'USAGE')", &args) > 0;
+	mm_catalog_end(&scope);
+	return waits;
+}
+
 bool
 mm_catalog_is_wanted(void)
 {
+	static TimestampTz looked = 0;
+	TimestampTz now = GetCurrentTimestamp();
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, ExtensionRelationId,
 					   expected_extension, 0);
-	return LockHasWaiters(&tag, AccessShareLock, false);
+	if (!LockHasWaiters(&tag, AccessShareLock, false) ||
+		!TimestampDifferenceExceeds(looked, now, 1000))
+		return false;
+	looked = now;
+	return owner_waits();
 }
 
 bool

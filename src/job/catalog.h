@@ -64,7 +64,10 @@ extern bool mm_catalog_exists(void);
  * waiting for anybody's lock on it?  Locked, then.
  */
 extern bool mm_catalog_try_lock(const char *table);
-/* Does somebody wait for the lock on it that our transaction holds? */
+/*
+ * Does somebody who may drop it wait for the lock on it that our transaction
+ * holds?  Looks once a second at most.
+ */
 extern bool mm_catalog_is_wanted(void);
 /* Its OID, which is the class of our advisory locks; raises 42704. */
 extern Oid	mm_catalog_extension(void);

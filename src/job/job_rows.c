@@ -104,7 +104,7 @@ load_options(MmCatalogScope *scope, int column, MmJobOptions *options)
 }
 
 /* The role, whatever cluster the row comes from. */
-#define JOB_OWNER "mongo_migrate.job_owner(state, owner, owner_name)"
+#define JOB_OWNER "mongo_migrate.job_owner(cluster, owner, owner_name)"
 
 #define JOB_COLUMNS \
 	"job_id, label, " JOB_OWNER "," \
@@ -226,8 +226,9 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 }
 
 /*
- * Where an OID means what it says: a dump that is restored elsewhere brings
- * the rows of final jobs with it.
+ * Where an OID means what it says.  A dump that is restored elsewhere brings
+ * the rows of final jobs with it, and pg_upgrade those of all: there the
+ * table is the one of that name.
  */
 static char *
 origin(void)
@@ -249,7 +250,9 @@ mm_job_load_tables(int64 job_id)
 	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
 	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
-							" CASE WHEN origin = $2 THEN relid ELSE 0::oid END,"
+							" CASE WHEN origin = $2 THEN relid ELSE"
+							" COALESCE(to_regclass(format('%I.%I',"
+							" target_schema, target_table))::oid, 0) END,"
 							" target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
 							" sink_reason, docs_total, bytes_total,"
@@ -308,11 +311,13 @@ mm_job_insert(const MmJob *job, const char *secret_uri)
 	mm_arg_text(&args, mm_split_method_name(options->split));
 	mm_arg_int4(&args, options->max_docs_per_second);
 	mm_arg_int4(&args, options->priority);
+	mm_arg_int8(&args, (int64) GetSystemIdentifier());
 
 	mm_catalog_begin(&scope);
 	mm_catalog_query("INSERT INTO mongo_migrate.job"
-					 " (label, owner, owner_name, source, workers, options)"
-					 " VALUES ($1, $2, pg_get_userbyid($2), $3, $4,"
+					 " (label, cluster, owner, owner_name, source, workers,"
+					 " options)"
+					 " VALUES ($1, $22, $2, pg_get_userbyid($2), $3, $4,"
 					 " jsonb_build_object("
 					 "'checkpoint_bytes', $5, 'chunk_bytes', $6,"
 					 "'checkpoint_interval_ms', $7, 'connect_timeout_ms', $8,"
@@ -365,6 +370,25 @@ mm_job_insert_table(int64 job_id, const MmJobTable *table)
 					   &args);
 }
 
+/*
+ * The owner's name as it is now, for a dump; a job of another cluster, which
+ * has ended there, belongs to the role of this one by its OID from now on.
+ */
+static void
+adopt(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int8(&args, (int64) GetSystemIdentifier());
+	mm_catalog_query("UPDATE mongo_migrate.job SET cluster = $2,"
+					 " owner = r.oid, owner_name = r.rolname"
+					 " FROM pg_roles r WHERE job_id = $1"
+					 " AND r.oid = " JOB_OWNER
+					 " AND (cluster, owner_name) IS DISTINCT FROM"
+					 " ($2, r.rolname)", &args);
+}
+
 void
 mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
 {
@@ -383,9 +407,8 @@ mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
 	mm_arg_text(&args, f->context);
 
 	mm_catalog_begin(&scope);
+	adopt(job_id);
 	mm_catalog_query("UPDATE mongo_migrate.job SET state = $2,"
-					 " owner = " JOB_OWNER ","
-					 " owner_name = pg_get_userbyid(" JOB_OWNER "),"
 					 " finished_at = CASE WHEN $3 THEN clock_timestamp() END,"
 					 " shared_handle = CASE WHEN $2 IN ('running', 'pausing',"
 					 " 'canceling') THEN shared_handle END,"

@@ -63,6 +63,7 @@ typedef struct Loader
 {
 	MmWorkerArgs args;
 	MemoryContext context;		/* lives as long as the process */
+	MemoryContext tables_context;	/* of tables, reset when they are loaded */
 	MmJob	   *job;
 	List	   *tables;
 	MmShared   *shared;
@@ -363,8 +364,9 @@ pace(Loader *l, uint32 rate)
  * wait as long, with all calls of our functions behind it.
  */
 static void
-give_way(void)
+give_way(Loader *l)
 {
+	memset(&l->retry, 0, sizeof(l->retry));
 	ereport(ERROR,
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("the copy gives way to a session that waits for a lock on extension \"mongo_migrate\"")));
@@ -379,7 +381,7 @@ look_around(Loader *l, uint32 rate)
 {
 	CHECK_FOR_INTERRUPTS();
 	if (l->table->split == MM_SPLIT_NONE && mm_catalog_is_wanted())
-		give_way();
+		give_way(l);
 	if (pace_due(l, rate))
 		pace(l, rate);
 	return stop_wanted() ||
@@ -474,8 +476,9 @@ copy_stream(Loader *l, MmSourceError *error)
 static void
 load_tables(Loader *l)
 {
+	MemoryContextReset(l->tables_context);
 	mm_worker_tx_begin();
-	MemoryContextSwitchTo(l->context);
+	MemoryContextSwitchTo(l->tables_context);
 	l->tables = mm_job_load_tables(l->args.job_id);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(l->chunk_context);
@@ -697,6 +700,8 @@ begin_work(Loader *l)
 	dsm_segment *segment;
 
 	l->context = context;
+	l->tables_context = AllocSetContextCreate(context, "mongo_migrate tables",
+											  ALLOCSET_DEFAULT_SIZES);
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
 	l->job = mm_catalog_exists() ? mm_job_load(l->args.job_id, false) : NULL;

@@ -61,6 +61,28 @@ note_failure(const MmRetry *retry, const MmJob *job, MmPhase phase,
 	mm_worker_tx_commit();
 }
 
+/* The wait comes first: a disk that is full has no room for the event, too. */
+static void
+try_note_failure(const MmRetry *retry, const MmJob *job, MmPhase phase,
+				 const MmFailure *failure)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MmFailure  *volatile own = NULL;
+
+	PG_TRY();
+	{
+		note_failure(retry, job, phase, failure);
+	}
+	PG_CATCH();
+	{
+		own = mm_worker_catch(old);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+	if (own != NULL && !mm_retry_is_transient(mm_worker_sqlstate(own)))
+		mm_worker_raise(own);
+}
+
 static void
 wait_until(TimestampTz end, bool (*stop) (void))
 {
@@ -98,7 +120,7 @@ mm_retry_wait(MmRetry *retry, const MmJob *job, MmPhase phase,
 	retry->delay_ms = retry->delay_ms == 0 ? FIRST_DELAY_MS :
 		Min(retry->delay_ms * 2, LONGEST_DELAY_MS);
 	retry->delay_ms = Min(retry->delay_ms, left);
-	note_failure(retry, job, phase, failure);
+	try_note_failure(retry, job, phase, failure);
 	wait_until(TimestampTzPlusMilliseconds(now, retry->delay_ms), stop);
 	return true;
 }

@@ -64,6 +64,9 @@ has_primary_key(Oid relid)
 	return found;
 }
 
+/* Core takes no less, and the key is built when all is copied. */
+#define LEAST_INDEX_MEMORY	1024	/* kB */
+
 static void
 set_index_memory(const MmJob *job)
 {
@@ -71,7 +74,8 @@ set_index_memory(const MmJob *job)
 
 	if (job->options.maintenance_work_mem < 0)
 		return;
-	snprintf(value, sizeof(value), "%d", job->options.maintenance_work_mem);
+	snprintf(value, sizeof(value), "%d",
+			 Max(job->options.maintenance_work_mem, LEAST_INDEX_MEMORY));
 	(void) set_config_option("maintenance_work_mem", value, PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, ERROR,
 							 false);

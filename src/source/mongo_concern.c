@@ -9,7 +9,9 @@
  * twice that were moved, or as they were before, and others not at all.  In
  * MongoDB 4.4 it is what secondaries take, and later what an administrator
  * may have set for the cluster (setDefaultRWConcern).  So mongos is told
- * "local", unless it answers that the cluster has a better default.
+ * "local", unless it answers that the cluster has a better default.  Role
+ * "read" may not ask: then from 5.0 on, where "local" is the default, the
+ * server is left to what was set.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,27 +31,34 @@ reads_collection(const bson_t *command)
 		 strcmp(bson_iter_key(&iter), "aggregate") == 0);
 }
 
-/* A load balancer stands before mongos. */
+/* MongoDB 5.0 */
+#define WIRE_VERSION_LOCAL	13
+
+/* A load balancer stands before mongos.  Sets its wire version, or 0. */
 static bool
-is_mongos(MmMongoSource *source, uint32 server_id)
+is_mongos(MmMongoSource *source, uint32 server_id, int *wire_version)
 {
 	mongoc_server_description_t *server =
 		mongoc_client_get_server_description(source->client, server_id);
 	const char *type = server ? mongoc_server_description_type(server) : "";
 	bool		result = strcmp(type, "Mongos") == 0 ||
 		strcmp(type, "LoadBalancer") == 0;
+	bson_iter_t iter;
 
+	*wire_version = 0;
+	if (result &&
+		bson_iter_init_find(&iter,
+							mongoc_server_description_hello_response(server),
+							"maxWireVersion"))
+		*wire_version = (int) bson_iter_as_int64(&iter);
 	mongoc_server_description_destroy(server);
 	return result;
 }
 
-/*
- * Asks for the cluster's default, once.  Who may not ask, or asks a server
- * that does not know the command, gets none.
- */
+/* Asks for the cluster's default, once. */
 static bool
-learn_default(MmMongoSource *source, uint32 server_id, const char *ns,
-			  MmSourceError *error)
+learn_default(MmMongoSource *source, uint32 server_id, int wire_version,
+			  const char *ns, MmSourceError *error)
 {
 	bson_t	   *command = mm_mongo_bson();
 	bson_iter_t iter;
@@ -62,6 +71,7 @@ learn_default(MmMongoSource *source, uint32 server_id, const char *ns,
 	{
 		if (source->broken)
 			return false;
+		source->has_default_concern = wire_version >= WIRE_VERSION_LOCAL;
 	}
 	else if (bson_iter_init(&iter, source->reply) &&
 			 bson_iter_find_descendant(&iter, "defaultReadConcern.level",
@@ -81,14 +91,15 @@ mm_mongo_concern_add(MmMongoSource *source, uint32 server_id,
 	const mongoc_read_concern_t *wanted =
 		mongoc_client_get_read_concern(source->client);
 	const char *level = mongoc_read_concern_get_level(wanted);
+	int			wire_version;
 	bson_t	   *longer;
 	bson_t		concern;
 
 	if (!reads_collection(*command))
 		return true;
-	if (level == NULL && is_mongos(source, server_id))
+	if (level == NULL && is_mongos(source, server_id, &wire_version))
 	{
-		if (!learn_default(source, server_id, ns, error))
+		if (!learn_default(source, server_id, wire_version, ns, error))
 			return false;
 		if (!source->has_default_concern)
 			level = MONGOC_READ_CONCERN_LEVEL_LOCAL;

@@ -256,35 +256,55 @@ refuse(Guard *guard)
 }
 
 /*
- * Reads until min_bytes are there, or all buffers are full.  TLS takes the
+ * Reads until min_bytes are there, or the buffer is full.  TLS takes the
  * timeout for the time of a call, and the driver asks for a whole reply in
  * one: here each piece that arrives begins it anew, as in mongo_stream.c.
  */
+static ssize_t
+read_pieces(Guard *guard, mongoc_iovec_t *buffer, size_t min_bytes,
+			int32_t timeout_msec)
+{
+	size_t		filled = 0;
+
+	do
+	{
+		mongoc_iovec_t rest = {
+			.iov_base = (char *) buffer->iov_base + filled,
+			.iov_len = buffer->iov_len - filled
+		};
+		ssize_t		received = guard->below->readv(guard->below, &rest, 1,
+												   Min(min_bytes, 1),
+												   timeout_msec);
+
+		if (received <= 0)
+			return filled == 0 ? received : -1;
+		filled += received;
+	} while (filled < buffer->iov_len && filled < min_bytes);
+	return filled;
+}
+
+/* What is read is inspected at once, so that a reply lies in one piece. */
 static ssize_t
 guard_readv(mongoc_stream_t *base, mongoc_iovec_t *iov, size_t iovcnt,
 			size_t min_bytes, int32_t timeout_msec)
 {
 	Guard	   *guard = (Guard *) base;
-	ssize_t		total = 0;
+	size_t		total = 0;
 
-	for (size_t i = 0; i < iovcnt; i++)
+	for (size_t i = 0; i < iovcnt && (total == 0 || total < min_bytes); i++)
 	{
-		mongoc_iovec_t rest = iov[i];
+		ssize_t		received;
 
-		while (rest.iov_len > 0 && (total == 0 || total < min_bytes))
-		{
-			ssize_t		received;
-
-			received = guard->below->readv(guard->below, &rest, 1,
-										   Min(min_bytes, 1), timeout_msec);
-			if (received <= 0)
-				return total >= min_bytes && received == 0 ? total : -1;
-			if (!inspect(guard, rest.iov_base, received))
-				return refuse(guard);
-			total += received;
-			rest.iov_base = (char *) rest.iov_base + received;
-			rest.iov_len -= received;
-		}
+		if (iov[i].iov_len == 0)
+			continue;
+		received = read_pieces(guard, &iov[i],
+							   min_bytes > total ? min_bytes - total : 0,
+							   timeout_msec);
+		if (received <= 0)
+			return total == 0 ? received : -1;
+		if (!inspect(guard, iov[i].iov_base, received))
+			return refuse(guard);
+		total += received;
 	}
 	return total;
 }

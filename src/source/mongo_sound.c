@@ -11,11 +11,14 @@
  *	- a document, itself or an embedded one, that libbson's iterators do not
  *	  get through,
  *	- an error code of 0, also of a write concern,
- *	- members of a replica set that are no strings, or no host and port,
+ *	- a write concern error that is no document,
+ *	- members of a replica set that are no strings, or no host and port, or
+ *	  more than a set can have: it takes time and memory by their square,
  *	- names of compressors that are no strings,
  *	- an answer to speculative authentication that is no document,
- *	- a SCRAM iteration count of more than seven digits.  Servers have 10000
- *	  or 15000 when nobody has set it; the driver knows a lower limit only.
+ *	- a SCRAM iteration count of more than six digits, which is seconds of
+ *	  work.  Servers have 10000 or 15000 when nobody has set it; the driver
+ *	  knows a lower limit only.
  *
  * Documents in the batch of a cursor are left out: the driver does not look
  * into them, and who reads them checks for himself.
@@ -32,7 +35,10 @@
 /* Levels of documents; what servers say about themselves has three or so. */
 #define MAX_DEPTH	100
 
-#define MAX_ITERATION_DIGITS	7
+#define MAX_ITERATION_DIGITS	6
+
+/* Of a replica set, 50, and of what else is an array of strings. */
+#define MAX_STRINGS	200
 
 static bool
 is_batch(const bson_iter_t *iter, int depth)
@@ -81,11 +87,12 @@ static bool
 are_strings(const bson_iter_t *array, bool hosts)
 {
 	bson_iter_t item;
+	int			n = 0;
 
 	if (!BSON_ITER_HOLDS_ARRAY(array) || !bson_iter_recurse(array, &item))
 		return true;
 	while (bson_iter_next(&item))
-		if (!BSON_ITER_HOLDS_UTF8(&item) ||
+		if (++n > MAX_STRINGS || !BSON_ITER_HOLDS_UTF8(&item) ||
 			(hosts && !is_host(bson_iter_utf8(&item, NULL))))
 			return false;
 	return true;
@@ -109,6 +116,7 @@ is_payload(const bson_iter_t *iter)
 {
 	const uint8 *data = NULL;
 	const uint8 *end;
+	const uint8 *comma;
 	uint32		len = 0;
 
 	if (!BSON_ITER_HOLDS_BINARY(iter))
@@ -116,12 +124,13 @@ is_payload(const bson_iter_t *iter)
 	bson_iter_binary(iter, NULL, &len, &data);
 	if (len < 2 || data[1] != '=')
 		return true;
-	for (; len > 0; len -= end - data, data = end)
+	for (end = data + len; data < end; data = comma + 1)
 	{
-		end = memchr(data, ',', len);
-		end = end ? end + 1 : data + len;
+		comma = memchr(data, ',', end - data);
+		if (comma == NULL)
+			comma = end;
 		if (*data == 'i' &&
-			end - data > (ptrdiff_t) strlen("i=,") + MAX_ITERATION_DIGITS)
+			comma - data > (ptrdiff_t) strlen("i=") + MAX_ITERATION_DIGITS)
 			return false;
 	}
 	return true;
@@ -138,7 +147,8 @@ is_value_of_reply(const bson_iter_t *iter)
 		return are_strings(iter, true);
 	if (strcmp(key, "compression") == 0)
 		return are_strings(iter, false);
-	if (strcmp(key, "speculativeAuthenticate") == 0)
+	if (strcmp(key, "speculativeAuthenticate") == 0 ||
+		strcmp(key, "writeConcernError") == 0)
 		return BSON_ITER_HOLDS_DOCUMENT(iter);
 	return true;
 }

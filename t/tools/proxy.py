@@ -56,12 +56,16 @@ class Damage:
         "members_bracket": {"hosts": ["[::1"]},
         "members_long": {"hosts": ["a" * 256]},
         "members_number": {"hosts": [1]},
+        "members_many": {"hosts": ["m%d" % i for i in range(201)]},
+        "concern_error": {"writeConcernError": 1},
         "compressors": {"compression": [1]},
         "speculative": {"speculativeAuthenticate": 1},
         "iterations": {"payload": b"r=abc,s=QSXCR+Q6sek8bf92,i=2147483647"},
         "iterations_first": {"speculativeAuthenticate": {"payload": b"i=00010000000,r=abc,s=QSXCR+Q6sek8bf92"}},
+        "iterations_8": {"payload": b"r=abc,s=QSXCR+Q6sek8bf92,i=99999999"},
+        "iterations_7": {"payload": b"r=abc,i=1000000,s=QSXCR+Q6sek8bf92"},
         "members": {"hosts": ["a", "b:1", "[::1]", "[::1]:65535", "a" * 255], "code": 1},
-        "login": {"payload": b"r=abc,s=QSXCR+Q6sek8bf92,i=9999999"},
+        "login": {"payload": b"r=abc,s=QSXCR+Q6sek8bf92,i=999999"},
         "mongos": {"msg": "isdbgrid"},
     }.items()}
 
