@@ -611,7 +611,7 @@ COMMENT ON COLUMN @extschema@.migrate_workers.attempts IS 'how often this chunk 
 CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
   SELECT j.job_id, j.label, j.state::@extschema@.migrate_state AS state, t.phase, j.source, t.target, t.tables,
          t.rows, t.rejected, t.diverted, j.requested_at, j.started_at, j.finished_at,
-         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration, 
+         COALESCE(j.finished_at, clock_timestamp()) - j.started_at AS duration,
          CASE mongo_migrate.job_owner(j.cluster, j.owner, j.owner_name) WHEN 0 THEN j.owner_name
               ELSE pg_get_userbyid(mongo_migrate.job_owner(j.cluster, j.owner, j.owner_name)) END AS owner,
          COALESCE(j.message,

@@ -176,6 +176,10 @@ is(sql(q(SELECT count(*) FROM pg_attribute WHERE attrelid = 'grow'::regclass AND
 is(sql(q(SELECT count(*) FILTER (WHERE _extra IS NOT NULL AND _extra <> '{"nothing": null}') FROM grow)), 0, 'and none is left over');
 is($mongo->compare($node, 'shop.grow', 'grow'), '', 'add_column: table equals collection');
 is(sql(q(SELECT jsonb_array_length(migrate_mapping()->'fields'))), 14, 'the contract of the job knows them');
+load_ok('grow', q(workers => 4, if_exists => 'truncate', options => '{"extra": "add_column", "chunk_size": "64kB"}', mapping => '{"format": 1, "fields":
+	[{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "a", "column": "a", "type": "bigint"}]}'), 'add_column again');
+is(sql(q(SELECT count(*) FROM pg_attribute WHERE attrelid = 'grow'::regclass AND attnum > 0)), 15, 'the columns of the last load are used');
+is($mongo->compare($node, 'shop.grow', 'grow'), '', 'add_column again: table equals collection');
 
 # Options that shape the table.
 $mongo->python(<<'PY');
@@ -232,7 +236,9 @@ my $whole = '{"format": 1, "source": {"filter": {"_id": {"$lt": 2}}}, "fields": 
 $mongo->python(q(client.shop.part.insert_many([{'_id': i, 'x': i} for i in range(10)])));
 load_ok('part', qq(mapping => '$whole', filter => '{"x": {"\$gt": 0}}'), 'a filter in the mapping, and one in the call');
 is(sql('SELECT count(*) FROM part'), 1, 'both hold');
-load_ok('part', q(mapping => migrate_mapping((SELECT max(job_id) FROM migrate_jobs)), if_exists => 'truncate'), 'the contract of that job');
+like(error_of(start_sql('part', q(mapping => migrate_mapping((SELECT max(job_id) FROM migrate_jobs)), if_exists => 'truncate', filter => '{"x": 9}')) . '; SELECT migrate_wait()'),
+	qr/NOTICE:  both filters hold, that of the mapping and that of the call\nDETAIL:  The mapping has \{"\$and": /, 'a filter in the contract of that job, and one in the call');
+load_ok('part', q(mapping => migrate_mapping((SELECT max(job_id) - 1 FROM migrate_jobs)), if_exists => 'truncate'), 'the contract of that job');
 is(sql('SELECT count(*) FROM part'), 1, 'has them');
 is(sql('SELECT migrate_mapping(max(job_id)) #>> $${fields,0,on_error}$$ FROM migrate_jobs'), 'reject', 'a key cannot be set to null');
 load_ok('part', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "x", "column": "x", "type": "bigint", "on_error": "set_null"}]}', target => 'strict', if_exists => 'replace'), 'a column that may be null');

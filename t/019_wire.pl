@@ -127,6 +127,7 @@ is(filtered('{"addr": {"no": 7, "street": "a"}}'), filtered('{"addr": {"street":
 is(filtered('{"_id": {"$gte": 10, "$lt": 20}, "addr.street": "a"}'), "1\ncompleted\n10", 'conditions have no order');
 is(filtered('{"$or": [{"_id": 1, "addr.no": 1}, {"_id": {"$in": [2, 3]}, "addr.street": "a"}]}'), "1\ncompleted\n3", 'nor have those of an operator');
 is(filtered('{"$expr": {"$and": [{"$gt": ["$_id", {"$switch": {"branches": [{"case": {"$gte": ["$addr.no", 0]}, "then": 95}], "default": 0}}]}]}}'), "1\ncompleted\n4", 'nor arguments of an expression');
+like(filtered('{"$expr": {"$eq": [{"$cmp": ["$addr", {"street": "a", "no": 7}]}, 0]}}'), $lost, 'a document in an expression has');
 like(filtered('{"$expr": {"$eq": ["$addr", {"street": "a", "no": 7}]}}'), $lost, 'but a document in one has');
 is(filtered('{"addr": {"$elemMatch": {"street": "a", "no": 7}}}'), "1\ncompleted\n0", 'nor those for an element');
 

@@ -390,9 +390,15 @@ combine_filters(MmCall *call)
 {
 	char	   *own = call->contract->filter;
 
-	if (own != NULL)
-		call->filter = call->filter == NULL ? own :
-			psprintf("{\"$and\": [%s, %s]}", own, call->filter);
+	if (call->filter == NULL)
+		call->filter = own;
+	else if (own != NULL && strcmp(own, call->filter) != 0)
+	{
+		ereport(NOTICE,
+				(errmsg("both filters hold, that of the mapping and that of the call"),
+				 errdetail("The mapping has %s.", own)));
+		call->filter = psprintf("{\"$and\": [%s, %s]}", own, call->filter);
+	}
 	call->contract->filter = call->filter;
 }
 

@@ -168,5 +168,7 @@ mm_pick_claim_targets(const MmJob *job)
 		mm_job_lock_target(get_rel_namespace(table->relid), name);
 		check_free(table->relid, table->target_schema, table->target_table,
 				   job->job_id);
+		if (table->foreign)
+			mm_job_claim_table(job->job_id, table);
 	}
 }

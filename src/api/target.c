@@ -234,7 +234,6 @@ mm_target_find(const MmCall *call, bool lock)
 	MmTarget	result = mm_target_name(call);
 	bool		replace = strcmp(call->if_exists, "replace") == 0;
 
-	check_may_use(&result);
 	if (lock)
 		mm_job_lock_target(result.schema_oid, result.table);
 	result.existing = get_relname_relid(result.table, result.schema_oid);
@@ -245,7 +244,8 @@ mm_target_find(const MmCall *call, bool lock)
 		strcmp(call->if_exists, "truncate") == 0;
 	if (result.created)
 		check_may_create(&result);
-	else
+	check_may_use(&result);
+	if (!result.created)
 	{
 		check_may_load(&result, ACL_INSERT);
 		adapt_to_table(&result, call);

@@ -527,7 +527,8 @@ filter_part(FilterPart part, const JsonbValue *key)
 {
 	static const char *const comparisons[] = {
 		"$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$all",
-		"$literal"
+		"$cmp", "$ifNull", "$indexOfArray", "$literal", "$setEquals",
+		"$setIsSubset"
 	};
 	static const char *const queries[] = {
 		"$and", "$or", "$nor", "$not", "$elemMatch"

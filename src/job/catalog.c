@@ -7,13 +7,15 @@
  * what, then opens a scope: user id and search_path are switched, SPI is
  * connected, and the queries of job_rows.c and chunk_rows.c run.  No code of
  * users can run inside a scope: the tables have no triggers but ours, and
- * operators and functions resolve in pg_catalog alone.  An error inside a scope needs
- * no clean-up here, since the abort of the (sub)transaction restores user id
- * and settings and closes SPI.
+ * operators and functions resolve in pg_catalog alone.  An error inside a
+ * scope needs no clean-up here, since the abort of the (sub)transaction
+ * restores user id and settings and closes SPI.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -183,25 +185,36 @@ find_extension(Oid *oid, Oid *owner)
 	return found;
 }
 
-/* Anybody may wait: DROP EXTENSION asks for the lock before it checks rights. */
+/*
+ * Anybody may wait: DROP EXTENSION asks for the lock before it checks rights.
+ * Who has none would hold up all jobs, and get an error in the end: canceled.
+ */
 static bool
 owner_waits(void)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
-	bool		waits;
+	uint64		rows;
+	bool		waits = false;
 
 	mm_arg_oid(&args, expected_extension);
+	mm_arg_oid(&args, MyDatabaseId);
 	pgstat_clear_snapshot();	/* else it is one for the transaction */
 	mm_catalog_begin(&scope);
-	waits = mm_catalog_query("SELECT FROM pg_locks l"
-							 " JOIN pg_stat_activity a ON a.pid = l.pid"
-							 " WHERE l.locktype = 'object' AND NOT l.granted"
-							 " AND l.mode = 'AccessExclusiveLock'"
-							 " AND l.classid = 'pg_extension'::regclass"
-							 " AND l.objid = $1"
-							 " AND pg_has_role(a.usesysid, CURRENT_USER,"
-							 " 'USAGE')", &args) > 0;
+	rows = mm_catalog_query("SELECT pg_has_role(a.usesysid, CURRENT_USER,"
+							" 'MEMBER'), l.pid FROM pg_locks l"
+							" JOIN pg_stat_activity a ON a.pid = l.pid"
+							" WHERE l.locktype = 'object' AND NOT l.granted"
+							" AND l.mode = 'AccessExclusiveLock'"
+							" AND l.classid = 'pg_extension'::regclass"
+							" AND l.objid = $1 AND l.database = $2", &args);
+	for (uint64 i = 0; i < rows; i++)
+	{
+		if (mm_row_bool(i, 1))
+			waits = true;
+		else
+			kill(mm_row_int4(i, 2), SIGINT);
+	}
 	mm_catalog_end(&scope);
 	return waits;
 }

@@ -150,6 +150,8 @@ extern void mm_job_lose_split(int64 job_id, int table_no, const char *reason,
 							  bool for_good);
 /* Why the chunks of a table of the job are void, or NULL. */
 extern char *mm_job_split_lost(int64 job_id);
+/* The table that a job of another origin was found to have is its own now. */
+extern void mm_job_claim_table(int64 job_id, const MmJobTable *table);
 extern void mm_job_set_file(int64 job_id, int table_no, Oid file);
 /*
  * Forgets all that was read for a table; its rows are the caller's business.

@@ -127,6 +127,8 @@ typedef struct MmJobTable
 	char	   *collection;
 	char	   *filter;			/* or NULL */
 	Oid			relid;
+	bool		foreign;		/* found by its name: the job comes from another
+								 * cluster or database */
 	Oid			file;			/* relfilenode in which the rows were last seen */
 	char	   *target_schema;
 	char	   *target_table;

@@ -222,8 +222,15 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	table->split_lost = mm_row_text(scope, row, 19);
 	table->restarts = mm_row_int4(row, 20);
 	table->file = mm_row_oid(row, 21);
+	table->foreign = mm_row_bool(row, 22);
 	return table;
 }
+
+/* OID of the table in the place whose origin() is the parameter. */
+#define RELID_IN(parameter) \
+	"CASE WHEN origin = " parameter " THEN relid ELSE" \
+	" COALESCE(to_regclass(format('%I.%I', target_schema," \
+	" target_table))::oid, 0) END"
 
 /*
  * Where an OID means what it says.  A dump that is restored elsewhere brings
@@ -250,13 +257,12 @@ mm_job_load_tables(int64 job_id)
 	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
 	rows = mm_catalog_query("SELECT table_no, database, collection, filter,"
-							" CASE WHEN origin = $2 THEN relid ELSE"
-							" COALESCE(to_regclass(format('%I.%I',"
-							" target_schema, target_table))::oid, 0) END,"
+							" " RELID_IN("$2") ","
 							" target_schema, target_table, if_exists,"
 							" created, fresh, mapping, phase, split, sink,"
 							" sink_reason, docs_total, bytes_total,"
-							" split_pin, split_lost, restarts, file"
+							" split_pin, split_lost, restarts, file,"
+							" origin <> $2"
 							" FROM mongo_migrate.job_table WHERE job_id = $1"
 							" ORDER BY table_no", &args);
 	for (uint64 i = 0; i < rows; i++)
@@ -598,6 +604,20 @@ mm_job_set_file(int64 job_id, int table_no, Oid file)
 }
 
 void
+mm_job_claim_table(int64 job_id, const MmJobTable *table)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table->table_no);
+	mm_arg_oid(&args, table->relid);
+	mm_arg_text(&args, origin());
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET relid = $3,"
+					   " origin = $4 WHERE job_id = $1 AND table_no = $2",
+					   &args);
+}
+
+void
 mm_job_lose_split(int64 job_id, int table_no, const char *reason,
 				  bool for_good)
 {
@@ -789,8 +809,8 @@ mm_job_after(Oid relid, int64 job_id)
 	mm_arg_text(&args, origin());
 	mm_catalog_begin(&scope);
 	if (mm_catalog_query_latest("SELECT job_id FROM mongo_migrate.job_table"
-								" WHERE relid = $1 AND job_id > $2"
-								" AND origin = $3"
+								" WHERE job_id > $2"
+								" AND " RELID_IN("$3") " = $1"
 								" ORDER BY job_id LIMIT 1", &args) == 1)
 		later = mm_row_int8(0, 1);
 	mm_catalog_end(&scope);

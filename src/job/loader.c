@@ -63,7 +63,7 @@ typedef struct Loader
 {
 	MmWorkerArgs args;
 	MemoryContext context;		/* lives as long as the process */
-	MemoryContext tables_context;	/* of tables, reset when they are loaded */
+	MemoryContext tables_context;	/* of tables, once they were loaded again */
 	MmJob	   *job;
 	List	   *tables;
 	MmShared   *shared;
@@ -476,14 +476,21 @@ copy_stream(Loader *l, MmSourceError *error)
 static void
 load_tables(Loader *l)
 {
-	MemoryContextReset(l->tables_context);
+	MemoryContext old = l->tables_context;
+	MemoryContext context = AllocSetContextCreate(l->context,
+												  "mongo_migrate tables",
+												  ALLOCSET_DEFAULT_SIZES);
+
 	mm_worker_tx_begin();
-	MemoryContextSwitchTo(l->tables_context);
+	MemoryContextSwitchTo(context);
 	l->tables = mm_job_load_tables(l->args.job_id);
 	mm_worker_tx_commit();
+	l->tables_context = context;
 	MemoryContextSwitchTo(l->chunk_context);
 	if (l->chunk != NULL)
 		l->table = list_nth(l->tables, l->chunk->table_no - 1);
+	if (old != NULL)
+		MemoryContextDelete(old);
 }
 
 static void
@@ -700,8 +707,6 @@ begin_work(Loader *l)
 	dsm_segment *segment;
 
 	l->context = context;
-	l->tables_context = AllocSetContextCreate(context, "mongo_migrate tables",
-											  ALLOCSET_DEFAULT_SIZES);
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
 	l->job = mm_catalog_exists() ? mm_job_load(l->args.job_id, false) : NULL;

@@ -369,12 +369,20 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
  * ---------------------------------------------------------------------
  */
 
-/* The rows of a later job are not this one's to drop. */
+/* The rows of a later job are not this one's to drop, nor is a namesake. */
 static void
 check_alone(const MmJob *job, const MmJobTable *table)
 {
 	int64		later = mm_job_after(table->relid, job->job_id);
 
+	if (table->foreign)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot drop table \"%s.%s\" for migration job %lld",
+						table->target_schema, table->target_table,
+						(long long) job->job_id),
+				 errdetail("The job comes from another cluster or database, and the table may be another one of that name."),
+				 errhint("Cancel without drop_target, and DROP TABLE it if nobody needs the rows.")));
 	if (later != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),

@@ -89,15 +89,71 @@ count_attributes(Oid relid)
 	return n;
 }
 
-/* The field's name for the column, or one with a number behind it. */
-static char *
-free_name(Oid relid, const MmField *field)
+static bool
+has_column(const MmContract *contract, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, contract->fields)
+	{
+		const MmField *field = lfirst(lc);
+
+		if (field->column != NULL && strcmp(field->column, column) == 0)
+			return true;
+	}
+	return contract->extra_column != NULL &&
+		strcmp(contract->extra_column, column) == 0;
+}
+
+/*
+ * Is this a column that nothing fills yet, as an earlier load has left it, and
+ * that can hold the field?  Then the field gets its type.
+ */
+static bool
+take_column(Oid relid, const MmContract *contract, const char *name,
+			MmField *field)
+{
+	AttrNumber	attnum = get_attnum(relid, name);
+	MmSqlType	wanted = mm_type_parse(field->type);
+	Form_pg_attribute att;
+	Relation	rel;
+	bool		fits;
+
+	if (attnum <= 0 || has_column(contract, name))
+		return false;
+	rel = relation_open(relid, AccessShareLock);
+	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
+	fits = !att->attnotnull && att->attgenerated == '\0' &&
+		att->attidentity == '\0' &&
+		mm_type_is_fillable(att->atttypid, att->atttypmod) &&
+		mm_type_can_hold(att->atttypid, att->atttypmod, wanted.typid,
+						 wanted.typmod);
+	if (fits)
+		field->type = mm_type_text(att->atttypid, att->atttypmod);
+	relation_close(rel, NoLock);
+	return fits;
+}
+
+/*
+ * Finds the column of the field, under its name or one with a number behind
+ * it: one that is there and may be taken, or else (false) one that is to be
+ * added.
+ */
+static bool
+find_column(Oid relid, const MmContract *contract, MmField *field)
 {
 	char	   *name = field->column;
+	bool		found = false;
 
 	for (int i = 2; get_attnum(relid, name) != InvalidAttrNumber; i++)
+	{
+		found = take_column(relid, contract, name, field);
+		if (found)
+			break;
 		name = mm_names_number(field->column, i);
-	return name;
+	}
+	field->column = name;
+	return found;
 }
 
 static void
@@ -108,7 +164,6 @@ add_column(const MmJobTable *table, const MmContract *contract,
 	char	   *comment = psprintf("MongoDB: %s %s (%s)", contract->namespace,
 								   field->path, field->bson_types);
 
-	field->column = free_name(table->relid, field);
 	mm_sql_run(psprintf("ALTER TABLE %s ADD COLUMN %s %s", name,
 						quote_identifier(field->column), field->type));
 	mm_sql_run(psprintf("COMMENT ON COLUMN %s.%s IS %s", name,
@@ -135,6 +190,11 @@ widen(const MmJob *job, const MmJobTable *table, MmContract *contract,
 			has_path(contract->fields, field->path))
 			continue;
 		changed = true;
+		if (find_column(table->relid, contract, field))
+		{
+			contract->fields = lappend(contract->fields, field);
+			continue;
+		}
 		if (count_attributes(table->relid) >=
 			MaxHeapAttributeNumber - COLUMNS_LEFT)
 		{

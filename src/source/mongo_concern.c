@@ -34,19 +34,22 @@ reads_collection(const bson_t *command)
 /* MongoDB 5.0 */
 #define WIRE_VERSION_LOCAL	13
 
-/* A load balancer stands before mongos.  Sets its wire version, or 0. */
+/*
+ * A load balancer stands before mongos, of 5.0 or later.  Sets the wire
+ * version, or 0.
+ */
 static bool
 is_mongos(MmMongoSource *source, uint32 server_id, int *wire_version)
 {
 	mongoc_server_description_t *server =
 		mongoc_client_get_server_description(source->client, server_id);
 	const char *type = server ? mongoc_server_description_type(server) : "";
-	bool		result = strcmp(type, "Mongos") == 0 ||
-		strcmp(type, "LoadBalancer") == 0;
+	bool		balanced = strcmp(type, "LoadBalancer") == 0;
+	bool		result = balanced || strcmp(type, "Mongos") == 0;
 	bson_iter_t iter;
 
-	*wire_version = 0;
-	if (result &&
+	*wire_version = balanced ? WIRE_VERSION_LOCAL : 0;
+	if (result && !balanced &&
 		bson_iter_init_find(&iter,
 							mongoc_server_description_hello_response(server),
 							"maxWireVersion"))
@@ -69,7 +72,7 @@ learn_default(MmMongoSource *source, uint32 server_id, int wire_version,
 	BSON_APPEND_INT32(command, "getDefaultRWConcern", 1);
 	if (!mm_mongo_run(source, "admin", command, server_id, ns, error))
 	{
-		if (source->broken)
+		if (source->broken || error->transient)
 			return false;
 		source->has_default_concern = wire_version >= WIRE_VERSION_LOCAL;
 	}
