@@ -378,8 +378,8 @@ kill_lost_session(MmMongoSource *source, MmSourceError *error)
 }
 
 /*
- * A stop within a call breaks the connection, and the process will hardly
- * make another source: the client connects once more to say so.
+ * A stop within a call breaks the connection, and so does a cancel; a worker
+ * will hardly make another source: the client connects once more to say so.
  */
 static void
 kill_session_of_stopped(MmMongoSource *source)
@@ -398,7 +398,9 @@ static void
 release_source(MmMongoSource *source)
 {
 	bool		exiting = proc_exit_inprogress || ProcDiePending;
-	bool		stopped = source->wire.leave == MM_WIRE_STOPPED;
+	bool		stopped = source->wire.leave == MM_WIRE_STOPPED ||
+		(source->wire.leave == MM_WIRE_PENDING &&
+		 MyBackendType == B_BG_WORKER);
 	bool		silent = source->broken || !source->connected || exiting;
 
 	source->wire.leave = MM_WIRE_STAY;
