@@ -98,10 +98,7 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 	}
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 	have = format_type_with_typemod(att->atttypid, att->atttypmod);
-	if (att->attgenerated != '\0' ||
-		!mm_type_is_fillable(att->atttypid, att->atttypmod) ||
-		!mm_type_can_hold(att->atttypid, att->atttypmod, wanted.typid,
-						  wanted.typmod))
+	if (!mm_type_column_takes(att, &wanted))
 		appendStringInfo(misfit, "%sColumn \"%s\" is %s%s, the mapping says %s.",
 						 misfit->len ? " " : "", field->column,
 						 att->attgenerated ? "generated, " : "", have,

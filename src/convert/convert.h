@@ -277,9 +277,9 @@ extern MmSqlType mm_type_parse(const char *text);
 extern char *mm_type_text(Oid typid, int32 typmod);
 /* true if convert can fill such a column */
 extern bool mm_type_is_fillable(Oid typid, int32 typmod);
-/* true if a column "have" can take what "wanted" was meant for */
-extern bool mm_type_can_hold(Oid have, int32 have_typmod, Oid wanted,
-							 int32 wanted_typmod);
+/* true if convert can fill the column with what "wanted" was meant for */
+extern bool mm_type_column_takes(const FormData_pg_attribute *att,
+								 const MmSqlType *wanted);
 
 /* ---- text of values and documents ---- */
 

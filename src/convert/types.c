@@ -395,8 +395,8 @@ type_is_text_like(Oid typid)
  * Each value is checked on its way, so that narrow integers may do for wide
  * ones, an enum for text, and a limit is no obstacle.
  */
-bool
-mm_type_can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
+static bool
+can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
 {
 	Oid			element = get_element_type(have);
 	Oid			base = getBaseType(have);
@@ -404,10 +404,10 @@ mm_type_can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
 	if (have == wanted || have == JSONBOID || have == JSONOID)
 		return true;
 	if (OidIsValid(element) && OidIsValid(get_element_type(wanted)))
-		return mm_type_can_hold(element, have_typmod,
-								get_element_type(wanted), wanted_typmod);
+		return can_hold(element, have_typmod, get_element_type(wanted),
+						wanted_typmod);
 	if (base != have)
-		return mm_type_can_hold(base, have_typmod, wanted, wanted_typmod);
+		return can_hold(base, have_typmod, wanted, wanted_typmod);
 	if (is_one_of(have, substitutes(wanted)))
 		return true;
 	if (wanted == TEXTOID && (get_typtype(have) == TYPTYPE_ENUM ||
@@ -415,4 +415,13 @@ mm_type_can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
 		return true;
 	return have == TEXTOID && wanted != JSONBOID && wanted != JSONOID &&
 		!OidIsValid(get_element_type(wanted));
+}
+
+bool
+mm_type_column_takes(const FormData_pg_attribute *att, const MmSqlType *wanted)
+{
+	return att->attgenerated == '\0' &&
+		mm_type_is_fillable(att->atttypid, att->atttypmod) &&
+		can_hold(att->atttypid, att->atttypmod, wanted->typid,
+				 wanted->typmod);
 }

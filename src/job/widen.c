@@ -123,11 +123,8 @@ take_column(Oid relid, const MmContract *contract, const char *name,
 		return false;
 	rel = relation_open(relid, AccessShareLock);
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	fits = !att->attnotnull && att->attgenerated == '\0' &&
-		att->attidentity == '\0' &&
-		mm_type_is_fillable(att->atttypid, att->atttypmod) &&
-		mm_type_can_hold(att->atttypid, att->atttypmod, wanted.typid,
-						 wanted.typmod);
+	fits = !att->attnotnull && att->attidentity == '\0' &&
+		mm_type_column_takes(att, &wanted);
 	if (fits)
 		field->type = mm_type_text(att->atttypid, att->atttypmod);
 	relation_close(rel, NoLock);
