@@ -69,6 +69,52 @@ is($mongo->compare($node, 'shop.odd', 'odd'), '', 'nothing lost, nothing twice')
 sql('DROP PUBLICATION everything');
 
 # ---------------------------------------------------------------------------
+# A table whose rows are elsewhere
+# ---------------------------------------------------------------------------
+
+sql(q(CREATE DATABASE distributed));
+sql(q(CREATE EXTENSION mongo_migrate; CREATE TABLE odd (_id bigint PRIMARY KEY, total bigint); CREATE TABLE local (LIKE odd);
+	SET allow_system_table_mods = on; CREATE TABLE pg_catalog.pg_dist_partition (logicalrelid regclass, partmethod "char");
+	INSERT INTO pg_dist_partition VALUES ('odd', 'h')), 'distributed');   # as Citus has it
+like(try_sql(qq(SELECT migrate_start('$uri', 'odd', if_exists => 'append')), undef, 'distributed'), qr/cannot load into table "public.odd"\nDETAIL:  It is distributed by Citus/, 'a distributed table is refused');
+is(try_sql("SELECT migrate_wait(@{[start('odd', q(target => 'local', if_exists => 'append'), 'distributed')]})", undef, 'distributed'), 'completed', 'the others are not');
+sql('DROP DATABASE distributed WITH (FORCE)');
+
+# ---------------------------------------------------------------------------
+# A database that takes no connections any more
+# ---------------------------------------------------------------------------
+
+sql('CREATE DATABASE closing');
+sql('CREATE EXTENSION mongo_migrate', 'closing');
+
+sub close_database
+{
+	sql('ALTER DATABASE closing ALLOW_CONNECTIONS false');
+	sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'closing' AND backend_type = 'mongo_migrate loader'");
+	return;
+}
+
+my $closing = sql("SET client_min_messages = error; SELECT migrate_start('$uri', 'narrow', workers => 2, options => '{\"max_docs_per_second\": 4000}')", 'closing');
+wait_rows($closing, 'closing');
+my $offset = -s $node->logfile;
+close_database();
+sleep(6);
+my $refused = () = slurp_file($node->logfile, $offset) =~ /FATAL:.*"closing" is not currently accepting connections/g;
+ok($refused >= 2 && $refused <= 8, "loaders are not started again all the time: $refused in 6 s");
+sql('ALTER DATABASE closing ALLOW_CONNECTIONS true');
+is(try_sql("SELECT migrate_wait($closing)", undef, 'closing'), 'completed', 'the job goes on when they can be');
+is(sql("SELECT message FROM migrate_events WHERE job_id = $closing AND severity = 'warning' AND message LIKE 'a worker%'", 'closing'), 'a worker ended before it began', 'and an event tells, once');
+$closing = sql("SET client_min_messages = error; SET mongo_migrate.max_retry_time = '3s'; SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', options => '{$slow}')", 'closing');
+wait_rows($closing, 'closing');
+close_database();
+wait_for(sub { slurp_file($node->logfile, $offset) =~ /background workers end before they begin/ }, 30);
+sql('ALTER DATABASE closing ALLOW_CONNECTIONS true');
+is(sql("SELECT state, sqlstate, message FROM mongo_migrate.job WHERE job_id = $closing", 'closing'), 'failed|55000|background workers end before they begin', 'when it lasts for max_retry_time the job fails');
+is(try_sql("SELECT migrate_retry($closing); SELECT migrate_alter($closing, max_docs_per_second => 0); SELECT migrate_wait($closing)", undef, 'closing') =~ s{.*\n}{}sr, "completed", 'and goes on by a retry');
+is(sql('SELECT count(*) FROM narrow', 'closing'), 20000, 'with all rows');
+sql('DROP DATABASE closing WITH (FORCE)');
+
+# ---------------------------------------------------------------------------
 # Roles
 # ---------------------------------------------------------------------------
 

@@ -78,6 +78,7 @@ typedef struct Coordinator
 	TimestampTz rights_checked;
 	bool		expired;		/* jobs whose time is over */
 	bool		told_shortage;
+	bool		told_unborn;
 	bool		told_rejects;
 } Coordinator;
 
@@ -242,6 +243,40 @@ check_starved(Coordinator *c, const Poll *poll, int have)
 }
 
 /*
+ * A database that takes no connections any more, a library that cannot be
+ * loaded: only the server's log has the cause.  Told once; what lasts for
+ * max_retry_time ends the job.
+ */
+static void
+check_unborn(Coordinator *c)
+{
+	if (c->crew->unborn == 0)
+		return;
+	if (c->crew->unborn > 1 && mm_crew_count_begun(c->crew) == 0 &&
+		TimestampDifferenceExceeds(c->crew->unborn_since,
+								   GetCurrentTimestamp(),
+								   c->job->options.max_retry_time_ms))
+	{
+		c->tried_enough = true;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("background workers end before they begin"),
+				 errdetail("%d of them did, one after the other.",
+						   c->crew->unborn),
+				 errhint("The server's log tells why.  Then SELECT migrate_retry(%lld).",
+						 (long long) c->job->job_id)));
+	}
+	if (c->told_unborn)
+		return;
+	c->told_unborn = true;
+	mm_worker_tx_begin();
+	mm_job_event(c->job->job_id, "warning", mm_phase_name(MM_PHASE_COPYING),
+				 "a worker ended before it began",
+				 "The server's log tells why; others are started in its place.");
+	mm_worker_tx_commit();
+}
+
+/*
  * All loaders but the first leave a worker slot free, so that another job
  * can be started, if only to wait in the queue.
  */
@@ -253,6 +288,7 @@ start_loaders(Coordinator *c, const Poll *poll)
 
 	if (have >= want)
 		return;
+	check_unborn(c);
 	if (!mm_crew_start(c->crew, want,
 					   Min(poll->allowed,
 						   Max(poll->free_slots - 1, have == 0))))

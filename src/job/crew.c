@@ -32,8 +32,9 @@
 #define POLL_MS 250
 /* After one that found no worker slot. */
 #define START_RETRY_MS 5000
-/* After one that ended with work in its hands. */
+/* After one that ended with work in its hands, or before it began. */
 #define RESTART_MS 1000
+#define RESTART_DOUBLINGS 3
 #define STOP_PATIENCE_MS 500
 
 /* At exit, by an error too: the postmaster ends what we started. */
@@ -68,6 +69,23 @@ mm_crew_count(const MmCrew *crew)
 
 	for (int i = 0; i < crew->shared->nloaders; i++)
 		n += crew->loaders[i] != NULL;
+	return n;
+}
+
+int
+mm_crew_count_begun(const MmCrew *crew)
+{
+	int			n = 0;
+
+	for (int i = 0; i < crew->shared->nloaders; i++)
+	{
+		MmLoaderState state;
+
+		if (crew->loaders[i] == NULL)
+			continue;
+		mm_shared_read_loader(crew->shared, i, &state);
+		n += state.pid != 0;
+	}
 	return n;
 }
 
@@ -107,6 +125,16 @@ mm_crew_start(MmCrew *crew, int want, int allowed)
 	return true;
 }
 
+/* The longer the pause, the more of them there were. */
+static void
+count_unborn(MmCrew *crew)
+{
+	if (crew->unborn++ == 0)
+		crew->unborn_since = GetCurrentTimestamp();
+	wait_before_next(crew, RESTART_MS << Min(crew->unborn - 1,
+											 RESTART_DOUBLINGS));
+}
+
 /*
  * A loader has ended: normally without a chunk, which it would have given
  * back itself.  One that did not, or that never came so far, is replaced
@@ -120,11 +148,15 @@ see_off(MmCrew *crew, int slot)
 
 	mm_shared_read_loader(crew->shared, slot, &state);
 	mm_shared_clear_loader(crew->shared, slot);
-	if (state.pid != 0 && state.chunk_no == 0)
+	if (state.pid == 0)
+	{
+		count_unborn(crew);
 		return;
-	wait_before_next(crew, RESTART_MS);
+	}
+	crew->unborn = 0;
 	if (state.chunk_no == 0)
 		return;
+	wait_before_next(crew, RESTART_MS);
 	mm_worker_tx_begin();
 	if (mm_catalog_exists())
 		mm_chunk_give_back(crew->args.job_id, state.chunk_no, state.attempt);
@@ -185,6 +217,7 @@ mm_crew_limit(MmCrew *crew, int n)
 {
 	pg_atomic_write_u32(&crew->shared->wanted_loaders, n);
 	crew->next_start = 0;
+	crew->unborn = 0;
 	signal_loaders(crew, SIGUSR1);
 }
 

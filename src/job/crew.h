@@ -23,6 +23,8 @@ typedef struct MmCrew
 	MemoryContext context;
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* after one that failed, or had no slot */
+	int			unborn;			/* that ended before they began, in a row */
+	TimestampTz unborn_since;
 } MmCrew;
 
 /*
@@ -34,6 +36,9 @@ extern MmCrew *mm_crew_create(const MmWorkerArgs *args, int nloaders,
 							  const MmCounters *books);
 
 extern int	mm_crew_count(const MmCrew *crew);
+
+/* Those that are at work, not just started. */
+extern int	mm_crew_count_begun(const MmCrew *crew);
 
 /*
  * Starts loaders, up to want in all, in the slots below it, but no more than

@@ -734,6 +734,7 @@ begin_work(Loader *l)
 	l->state.pid = MyProcPid;
 	l->state.started_at = GetCurrentTimestamp();
 	mm_worker_apply_options(l->job);
+	publish(l, l->state.started_at);	/* the crew sees that it has begun */
 	return true;
 }
 

@@ -15,12 +15,14 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace_d.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
@@ -28,6 +30,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/expandeddatum.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
@@ -73,6 +76,33 @@ has_insert_trigger(const TriggerDesc *triggers)
 		 triggers->trig_insert_after_statement);
 }
 
+/*
+ * Of a table that Citus distributes the rows are elsewhere: what were stored
+ * in the table itself, no query would find.  Its catalog lists the tables in
+ * the first column, in pg_catalog, where nobody else makes tables.
+ */
+static bool
+is_distributed(Oid relid)
+{
+	Oid			catalog = get_relname_relid("pg_dist_partition",
+											PG_CATALOG_NAMESPACE);
+	ScanKeyData key;
+	Relation	rel;
+	SysScanDesc scan;
+	bool		found;
+
+	if (!OidIsValid(catalog))
+		return false;
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	rel = table_open(catalog, AccessShareLock);
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 const char *
 mm_sink_heap_refusal(Relation rel)
 {
@@ -92,6 +122,8 @@ mm_sink_heap_refusal(Relation rel)
 		return "It has rules.";
 	if (has_insert_trigger(rel->trigdesc))
 		return "It has triggers or foreign keys that fire on INSERT.";
+	if (is_distributed(RelationGetRelid(rel)))
+		return "It is distributed by Citus.";
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid,
 						 true) == RLS_ENABLED)
 		return "Row-level security applies to you.";
