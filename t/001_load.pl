@@ -108,6 +108,10 @@ like(load('narrow', q(target => 'filtered', filter => '{"quantity": {"$lt": 100}
 	qr/completed/, 'a filter');
 is($node->safe_psql('postgres', q(SELECT (SELECT count(*) FROM filtered) = (SELECT count(*) FROM narrow WHERE quantity < 100 AND created_at > '2020-01-01'))),
 	't', 'selects the same as SQL does');
+my ($expected, $matching) = split /\|/, $node->safe_psql('postgres', q(SELECT docs_total, docs_done FROM migrate_stat_table WHERE target = 'public.filtered'));
+ok($expected > $matching / 2 && $expected < $matching * 2, "and is what progress counts on: about $expected, $matching in the end");
+is($node->safe_psql('postgres', start_sql('narrow', q(target => 'nothing', filter => '{"quantity": -1}')) . q(;SELECT docs_total FROM migrate_stat_table WHERE target = 'public.nothing'; SELECT migrate_wait())) =~ s/^\d+\n//r,
+	"0\ncompleted", 'a filter that matches nothing promises nothing');
 
 # if_exists
 my $rows = 'SELECT count(*) FROM narrow';

@@ -110,6 +110,19 @@ is($mongo->compare($node, 'shop.sales', 'sales'), '', 'table and letters equal t
 is(values_line($job), 'lossless: yes, 15840 exact, 720 rejected', 'the summary says that nothing is lost');
 like(error_of("SELECT migrate_retry($job)"), qr/cannot retry migration job $job\nDETAIL:  It is completed/, 'a completed job is not tried again');
 
+# --- text in columns of numbers
+
+$mongo->python(q(client.shop.padded.insert_many([{'_id': 1, 'zip': 1234, 'n': 1.5}, {'_id': 2, 'zip': '01234', 'n': '-007.50'}, {'_id': 3, 'zip': '+41', 'n': '0.5'},
+	{'_id': 4, 'zip': '7', 'n': ' 0'}, {'_id': 5, 'zip': '0', 'n': '12'}])));
+my $fields = q({"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "zip", "column": "zip", "type": "code"}, {"path": "n", "column": "n", "type": "numeric"}]});
+my $padded = sql("SET client_min_messages = error; CREATE DOMAIN code AS bigint; SELECT migrate_start('$uri', 'padded', mapping => '$fields')");
+is(sql("SELECT migrate_wait($padded)"), 'completed', 'digits with zeros and signs before them');
+is(sql("SELECT string_agg(zip || ' ' || n, ', ' ORDER BY _id) FROM padded"), '1234 1.5, 1234 -7.50, 41 0.5, 7 0, 0 12', 'are numbers in columns of numbers');
+is(sql("SELECT path, documents, action, suggestion FROM migrate_conflicts WHERE job_id = $padded ORDER BY path"),
+	qq(n|1|altered|use type text for "n" to keep zeros and plus signs before its digits\nzip|2|altered|use type text for "zip", and set invalid_text to "reject", to keep such values as they are),
+	'which is said of each path');
+like(values_line($padded), qr/^lossless: no, 3 altered, /, 'and in the summary');
+
 # --- replay
 
 is(sql("SELECT * FROM migrate_replay($job)"), '0|720', 'without a change they fail again');

@@ -40,6 +40,7 @@ typedef struct MmOptions
 	int			max_docs_per_second;	/* 0: no limit */
 	bool		analyze;
 	bool		verify;
+	const char *infers;			/* given, and of use without a mapping only */
 } MmOptions;
 
 extern MmOptions mm_options_parse(Jsonb *jsonb);

@@ -319,6 +319,13 @@ given_contract(const MmCall *call)
 {
 	MmContract *contract = mm_contract_from_jsonb(call->mapping);
 
+	if (call->options.infers != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" has no effect with a mapping",
+						call->options.infers),
+				 errdetail("It says how a mapping is inferred."),
+				 errhint("Leave it out, or give it to migrate_infer_mapping() that makes the mapping.")));
 	if (!has_key(call->mapping, "on_error"))
 		contract->on_error = (MmOnError) mm_on_error;
 	if (!has_key(call->mapping, "json_format"))

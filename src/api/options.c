@@ -238,6 +238,19 @@ set_convert_option(MmOptions *options, const char *key, const char *value)
 	return true;
 }
 
+static bool
+is_for_inference(const char *key)
+{
+	static const char *const keys[] = {
+		"layout", "sample_size", "naming", "flatten_depth", "arrays", "id_type"
+	};
+
+	for (int i = 0; i < lengthof(keys); i++)
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	return false;
+}
+
 /* value: text of a scalar, NULL for null. */
 static void
 set_option(MmOptions *options, const char *key, char *value)
@@ -337,7 +350,11 @@ mm_options_parse(Jsonb *jsonb)
 		if (token == WJB_KEY)
 			key = pnstrdup(value.val.string.val, value.val.string.len);
 		else if (token == WJB_VALUE)
+		{
 			set_option(&options, key, scalar_text(key, &value));
+			if (is_for_inference(key))
+				options.infers = key;
+		}
 	}
 	return options;
 }

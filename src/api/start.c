@@ -139,6 +139,22 @@ check_split(const MmCall *call, const MmTarget *target)
 		mm_source_raise(&error);
 }
 
+/* For the eyes of people only: what cannot be estimated is 0, not known. */
+static int64
+estimate_documents(const MmCall *call)
+{
+	const MmCollection *collection = call->input.collection;
+	MmSource   *source = call->input.source;
+	MmSourceError error = {0};
+	int64		documents = Max(collection->documents, 0);
+
+	if (call->filter == NULL || documents == 0)
+		return documents;
+	return source->ops->estimate(source, collection, call->filter,
+								 mm_sample_timeout_ms, &documents,
+								 &error) ? documents : 0;
+}
+
 /* Prepares the table, with the row of it. */
 static MmJobTable *
 make_table(MmCall *call)
@@ -160,7 +176,7 @@ make_table(MmCall *call)
 	table->fresh = target.fresh;
 	table->sink = pstrdup(target.sink);
 	table->sink_reason = pstrdup(target.sink_reason);
-	table->docs_total = Max(collection->documents, 0);
+	table->docs_total = estimate_documents(call);
 	table->bytes_total = Max(collection->bytes, 0);
 	table->relid = mm_target_prepare(&target, call);
 	CommandCounterIncrement();

@@ -71,6 +71,20 @@ skip_digits(const char *p, int *n)
 	return p;
 }
 
+/*
+ * Of a number as text: a plus sign or zeros before its digits, which no number
+ * keeps, and which are part of what the text says when it is a postal code.
+ */
+bool
+mm_input_is_padded(const char *text)
+{
+	const char *p = skip_space(text);
+
+	if (*p == '-')
+		p++;
+	return *p == '+' || (p[0] == '0' && is_digit(p[1]));
+}
+
 /* A decimal integer, as int8in() of every major takes it. */
 MmFit
 mm_input_integer(const char *text, int64 *result)

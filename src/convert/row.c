@@ -189,6 +189,7 @@ fill_slowly(MmPlan *plan, const MmNode *where, MmEntry *entry,
 	{
 		MmFate		fate = fate_of_good(column, value);
 
+		outcome.altered |= mm_value_loses_padding(value, &column->type);
 		if (unlikely(outcome.altered || outcome.duplicates > 0))
 			fate = note_outcome(plan, column, value, &outcome);
 		mm_plan_count(plan, column, fate);

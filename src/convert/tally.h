@@ -23,7 +23,7 @@ typedef enum MmFate
 	MM_FATE_SET_NULL,			/* dropped by on_error set_null */
 	MM_FATE_SET_DEFAULT,		/* dropped by on_error set_default */
 	MM_FATE_IGNORED,			/* dropped: the contract ignores the path */
-	MM_FATE_ALTERED,			/* text changed by invalid_text */
+	MM_FATE_ALTERED,			/* text changed by invalid_text, or the like */
 	MM_FATES
 } MmFate;
 

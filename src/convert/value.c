@@ -317,6 +317,18 @@ mm_value_null(MmValueType *type)
 		MM_FIT_NULL : MM_FIT_REFUSED;
 }
 
+/* Of a value that fits: "01234" is 1234 in a column of numbers. */
+bool
+mm_value_loses_padding(const MmValue *value, const MmValueType *type)
+{
+	if (value->type != MM_BSON_STRING)
+		return false;
+	while (type->kind == MM_KIND_DOMAIN)
+		type = type->element;
+	return type->kind >= MM_KIND_BIGINT && type->kind <= MM_KIND_NUMERIC &&
+		mm_input_is_padded((const char *) value->data);
+}
+
 /* mm_value_convert() for the types that are rarer or take longer. */
 static MmFit
 convert_slowly(const MmValue *value, MmValueType *type, Datum *result,

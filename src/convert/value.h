@@ -99,6 +99,8 @@ extern void mm_value_type_set_builder(MmValueType *type,
 extern MmFit mm_value_convert(const MmValue *value, MmValueType *type,
 							  Datum *result, MmOutcome *outcome);
 extern MmFit mm_value_null(MmValueType *type);
+extern bool mm_value_loses_padding(const MmValue *value,
+								   const MmValueType *type);
 extern bool mm_value_is_uuid(const MmValue *value, MmUuidForm form,
 							 uint8 *uuid);
 

@@ -627,6 +627,7 @@ const MmSourceOps mm_source_mongo = {
 	.close = close_source,
 	.describe = mm_mongo_describe,
 	.list = mm_mongo_describe_list,
+	.estimate = mm_mongo_describe_matching,
 	.ping = mm_mongo_ping,
 	.id_ends = mm_mongo_split_id_ends,
 	.split = mm_mongo_split,

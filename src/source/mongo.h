@@ -272,6 +272,10 @@ extern bool mm_mongo_describe_uuid(MmMongoSource *source,
 extern bool mm_mongo_describe_list(MmSource *source, const char *database,
 								   const char *pattern, List **result,
 								   MmSourceError *error);
+extern bool mm_mongo_describe_matching(MmSource *source,
+									   const MmCollection *collection,
+									   const char *filter, int timeout_ms,
+									   int64 *documents, MmSourceError *error);
 
 /* The entries of a database, or of one name, without numbers. */
 extern bool mm_mongo_describe_entries(MmMongoSource *source,

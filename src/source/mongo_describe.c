@@ -20,6 +20,9 @@
 #include "source/closest.h"
 #include "source/mongo.h"
 
+/* Enough to tell the share of a filter to a few percent. */
+#define MATCHING_SAMPLE 1000
+
 bool
 mm_mongo_describe_is_system(const MmCollection *collection)
 {
@@ -293,6 +296,68 @@ mm_mongo_describe(MmSource *base, const char *database,
 	}
 	*result = linitial(entries);
 	return add_stats(source, *result, error);
+}
+
+/* aggregate [{$sample}, {$match}, {$count}] */
+static bson_t *
+make_matching_query(const MmCollection *collection, const char *filter,
+					int timeout_ms)
+{
+	bson_t	   *command = mm_mongo_bson();
+	bson_t		pipeline;
+	bson_t		stage;
+	bson_t		child;
+
+	mm_mongo_add_target(command, "aggregate", collection);
+	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", &pipeline);
+	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "0", &stage);
+	BSON_APPEND_DOCUMENT_BEGIN(&stage, "$sample", &child);
+	BSON_APPEND_INT32(&child, "size", MATCHING_SAMPLE);
+	bson_append_document_end(&stage, &child);
+	bson_append_document_end(&pipeline, &stage);
+	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "1", &stage);
+	BSON_APPEND_DOCUMENT(&stage, "$match", mm_mongo_filter(filter));
+	bson_append_document_end(&pipeline, &stage);
+	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "2", &stage);
+	BSON_APPEND_UTF8(&stage, "$count", "n");
+	bson_append_document_end(&pipeline, &stage);
+	bson_append_array_end(command, &pipeline);
+	BSON_APPEND_DOCUMENT_BEGIN(command, "cursor", &child);
+	bson_append_document_end(command, &child);
+	BSON_APPEND_BOOL(command, "allowDiskUse", true);
+	mm_mongo_add_collation(command, collection);
+	BSON_APPEND_INT32(command, "maxTimeMS", timeout_ms);
+	return command;
+}
+
+bool
+mm_mongo_describe_matching(MmSource *base, const MmCollection *collection,
+						   const char *filter, int timeout_ms,
+						   int64 *documents, MmSourceError *error)
+{
+	MmMongoCursor *cursor;
+	const uint8 *doc;
+	uint32		len;
+	MmNext		next;
+	bson_t		view;
+	bson_iter_t iter;
+
+	*documents = 0;
+	cursor = mm_mongo_cursor_open((MmMongoSource *) base,
+								  mm_mongo_utf8(collection->database),
+								  make_matching_query(collection, filter,
+													  timeout_ms),
+								  0, mm_mongo_ns(collection), error);
+	if (cursor == NULL)
+		return false;
+	next = mm_mongo_cursor_next(cursor, &doc, &len, error);
+	if (next == MM_NEXT_DOCUMENT && bson_init_static(&view, doc, len) &&
+		bson_iter_init_find(&iter, &view, "n"))
+		*documents = (double) bson_iter_as_int64(&iter) *
+			collection->documents / Min(MATCHING_SAMPLE,
+										collection->documents);
+	mm_mongo_cursor_close(cursor);
+	return next != MM_NEXT_ERROR;
 }
 
 /* Does a name match a pattern with * and ?, from begin to end? */

@@ -182,6 +182,13 @@ typedef struct MmSourceOps
 	bool		(*list) (MmSource *source, const char *database,
 						 const char *pattern, List **result,
 						 MmSourceError *error);
+	/*
+	 * About how many of the documents match, from a sample of them; 0 when
+	 * none of that does.
+	 */
+	bool		(*estimate) (MmSource *source, const MmCollection *collection,
+							 const char *filter, int timeout_ms,
+							 int64 *documents, MmSourceError *error);
 	/* List of MmPingItem *; a failure is an item with status "error". */
 	List	   *(*ping) (MmSource *source, const char *database);
 
