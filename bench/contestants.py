@@ -89,7 +89,7 @@ class Contestant:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if client.returncode != 0:
             return Result(failure=first_line(error))
-        documents, seconds = out.split()
+        documents, seconds = out.split()[-2:]
         result = Result(documents=int(documents), seconds=float(seconds), total_seconds=float(seconds))
         result.account(watch, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         return result
@@ -131,16 +131,34 @@ class Rival(Contestant):
 
 
 class Python(Contestant):
-    """pymongo into a driver's binary COPY, several processes; see peers.py."""
+    """pymongo into a driver's binary COPY, or Arrow into ADBC's, several processes; see peers.py."""
 
     def __init__(self, bench, driver, processes):
-        super().__init__(bench, driver, f"pymongo + {driver}, binary COPY, {processes} processes")
+        reader = "pymongoarrow" if driver == "adbc" else "pymongo"
+        super().__init__(bench, driver, f"{reader} + {driver}, binary COPY, {processes} processes")
         self.driver, self.processes = driver, processes
 
     def run(self, shape):
         return self.build_key(shape, self.run_client(
             shape, [self.bench.peers_python, self.bench.file("peers.py"), self.driver, str(self.processes),
                     self.bench.uri, shape.namespace, self.servers.dsn, shape.target, shape.columns_file], r"\[local\] COPY"))
+
+
+class MongoExport(Contestant):
+    """mongoexport's CSV into COPY, where the tool is installed; see export.sh."""
+
+    def __init__(self, bench):
+        super().__init__(bench, "mongoexport", "mongoexport | COPY CSV")
+
+    def run(self, shape):
+        pairs = [(column, path) for column, path, _ in shape.columns if path]
+        fields_file = self.bench.work_file(f"{shape.name}.fields")
+        with open(fields_file, "w", encoding="utf-8") as file:
+            file.writelines(f"{path}\n" for _, path in pairs)
+        names = ", ".join(f'"{column}"' for column, _ in pairs)
+        return self.build_key(shape, self.run_client(
+            shape, [self.bench.file("export.sh"), self.bench.mongoexport, self.bench.uri, *shape.namespace.split("."),
+                    fields_file, self.servers.dsn, f"COPY {shape.target} ({names}) FROM STDIN (FORMAT csv)"], r"\[local\] COPY"))
 
 
 class MongoFdw(Contestant):

@@ -7,6 +7,7 @@ bench/run starts the servers and calls it.
 """
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import psycopg2
 import pymongo
 
 import report
-from contestants import BareLoop, CopyBinary, Drain, Migrate, MongoFdw, Python, Result, Rival, first_line
+from contestants import BareLoop, CopyBinary, Drain, Migrate, MongoExport, MongoFdw, Python, Result, Rival, first_line
 from watch import Servers
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -136,7 +137,7 @@ class Bench:
             options.uri, options.runs, options.compare, options.work, options.programs)
         self.workers = [int(n) for n in options.workers.split(",")]
         self.main = 2 if 2 in self.workers else self.workers[0]
-        self.peers_python = options.peers
+        self.peers_python, self.mongoexport = options.peers, shutil.which(os.environ.get("MONGOEXPORT", "mongoexport"))
         self.servers = Servers(options.dsn, options.postmaster, options.mongod)
         self.mongo = pymongo.MongoClient(options.uri)
         self.shapes = [Shape(self, name, int(documents))
@@ -154,13 +155,27 @@ class Bench:
     def has_fdw(self):
         return bool(self.servers.query("SELECT 1 FROM pg_available_extensions WHERE name = 'mongo_fdw'"))
 
+    def fdw_version(self):
+        try:
+            return self.servers.value("SELECT mongo_fdw_version()")
+        except psycopg2.Error:
+            return "not installed here, or it does not load"
+
+    def mongoexport_version(self):
+        if not self.mongoexport:
+            return "not installed here"
+        told = subprocess.run([self.mongoexport, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        return told.splitlines()[0].split()[-1]
+
     def contestants(self):
         list_ = [Drain(self, "natural", 1), Drain(self, "id", self.main), Drain(self, "record", self.main), CopyBinary(self)]
         list_ += [Migrate(self, n) for n in self.workers]
         list_ += [BareLoop(self, self.main), BareLoop(self, self.main, writes=False)]
         list_ += [Rival(self, "id", self.main), Rival(self, "record", self.main)]
         if self.peers_python:
-            list_ += [Python(self, "asyncpg", 2), Python(self, "psycopg", 4)]
+            list_ += [Python(self, "asyncpg", 2), Python(self, "psycopg", 4), Python(self, "adbc", 2)]
+        if self.mongoexport:
+            list_.append(MongoExport(self))
         if self.has_fdw():
             list_.append(MongoFdw(self))
         return list_
@@ -184,9 +199,8 @@ class Bench:
                  "without the key.  MB: private memory of one process, at its peak."]
         if not self.peers_python:
             notes.append("Python peers: not asked for (PEERS=yes).")
-        if not self.has_fdw():
-            notes.append("mongo_fdw: not available here (no package of Debian, PGDG or PyPI; measured where it is installed).")
-        return notes + ["mongoexport: not available here, and so not among the contestants."]
+        notes.append(f"mongo_fdw: {self.fdw_version()}; mongoexport: {self.mongoexport_version()}.")
+        return notes
 
 
 def parse_arguments():

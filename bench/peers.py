@@ -1,14 +1,15 @@
-"""The peers in Python: pymongo, and binary COPY of psycopg or asyncpg.
+"""The peers in Python: pymongo, and binary COPY of psycopg or asyncpg; and Arrow, by pymongoarrow and ADBC.
 
-    peers.py psycopg|asyncpg PROCESSES MONGODB_URI DATABASE.COLLECTION PG_DSN TABLE COLUMNS_FILE
+    peers.py psycopg|asyncpg|adbc PROCESSES MONGODB_URI DATABASE.COLLECTION PG_DSN TABLE COLUMNS_FILE
 
 Tuned as their manuals advise: several processes, each with one COPY; ranges of
 _id by min, max and hint; binary COPY with the types set; orjson; and for each
 collection a function made for its columns, so that nothing is looked up while
-it runs.  Needs the packages that bench/run puts into its own environment.
-Prints documents and seconds.
+it runs.  Arrow makes a table of each range.  Needs the packages that bench/run
+puts into its own environment.  Prints documents and seconds.
 """
 import asyncio
+import binascii
 import multiprocessing
 import sys
 import time
@@ -85,19 +86,24 @@ def find_bounds(uri, namespace):
     return ids[SAMPLES_PER_RANGE::SAMPLES_PER_RANGE]
 
 
-def read_ranges(collection, bounds, counter):
-    """Documents of the ranges that this process gets."""
+def take_ranges(bounds, counter):
+    """The ranges that this process gets, as arguments of find()."""
     while True:
         with counter.get_lock():
             i, counter.value = counter.value, counter.value + 1
         if i > len(bounds):
             return
-        cursor = collection.find({}, batch_size=BATCH_DOCUMENTS).hint([("_id", 1)])
+        range_ = {"hint": [("_id", 1)]}
         if i > 0:
-            cursor = cursor.min([("_id", bounds[i - 1])])
+            range_["min"] = {"_id": bounds[i - 1]}
         if i < len(bounds):
-            cursor = cursor.max([("_id", bounds[i])])
-        yield from cursor
+            range_["max"] = {"_id": bounds[i]}
+        yield range_
+
+
+def read_documents(collection, ranges):
+    for range_ in ranges:
+        yield from collection.find({}, batch_size=BATCH_DOCUMENTS, **range_)
 
 
 # ---------------------------------------------------------------------
@@ -107,7 +113,7 @@ def read_ranges(collection, bounds, counter):
 SETTINGS = ("SET synchronous_commit = off", "SET default_toast_compression = lz4")
 
 
-def load_by_psycopg(documents, dsn, table, columns):
+def load_by_psycopg(collection, ranges, dsn, table, columns):
     import psycopg
     from psycopg.types.json import Jsonb, set_json_dumps
 
@@ -120,13 +126,13 @@ def load_by_psycopg(documents, dsn, table, columns):
         with connection.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
             copy.set_types([f"{pgtype[1:]}[]" if pgtype.startswith("_") else pgtype for _, pgtype in columns])
             write_row = copy.write_row
-            for document in documents:
+            for document in read_documents(collection, ranges):
                 write_row(make_row(document))
                 n += 1
     return n
 
 
-async def copy_by_asyncpg(documents, dsn, table, columns):
+async def copy_by_asyncpg(collection, ranges, dsn, table, columns):
     import asyncpg
 
     make_row = make_row_function(columns, lambda value: None if value is None else to_json(value).decode())
@@ -135,18 +141,89 @@ async def copy_by_asyncpg(documents, dsn, table, columns):
                                        database=parts["dbname"])
     for setting in SETTINGS:
         await connection.execute(setting)
+    documents = read_documents(collection, ranges)
     tag = await connection.copy_records_to_table(table.split(".")[-1], records=map(make_row, documents))
     await connection.close()
     return int(tag.split()[-1])
 
 
-def load_by_asyncpg(documents, dsn, table, columns):
-    return asyncio.run(copy_by_asyncpg(documents, dsn, table, columns))
+def load_by_asyncpg(collection, ranges, dsn, table, columns):
+    return asyncio.run(copy_by_asyncpg(collection, ranges, dsn, table, columns))
+
+
+# ---------------------------------------------------------------------
+# Arrow
+# ---------------------------------------------------------------------
+
+def arrow_types():
+    """How pymongoarrow reads a column of a type.  It has nothing for documents as JSON."""
+    import pyarrow
+    from pymongoarrow.types import BinaryType, ObjectIdType
+
+    return {"text": pyarrow.string(), "int4": pyarrow.int32(), "int8": pyarrow.int64(), "float8": pyarrow.float64(),
+            "bool": pyarrow.bool_(), "timestamptz": pyarrow.timestamp("ms"), "uuid": BinaryType(4), "_id": ObjectIdType()}
+
+
+def arrow_schema(columns):
+    from pymongoarrow.api import Schema
+
+    types = arrow_types()
+    unknown = sorted({pgtype for path, pgtype in columns if path and pgtype not in types})
+    if unknown:
+        sys.exit(f"error: pymongoarrow and ADBC have no type for {', '.join(unknown)}")
+    return Schema({path: types["_id" if path == "_id" and pgtype == "text" else pgtype] for path, pgtype in columns if path})
+
+
+def object_ids_as_text(ids):
+    """Twelve bytes each into twenty-four hex digits, all at once."""
+    import numpy
+    import pyarrow
+
+    digits = binascii.hexlify(b"".join(ids.to_pylist()))
+    ends = numpy.arange(0, len(digits) + 1, 24, dtype=numpy.int32)
+    return pyarrow.StringArray.from_buffers(len(ids), pyarrow.py_buffer(ends), pyarrow.py_buffer(digits))
+
+
+def plain_column(column):
+    """Without pymongoarrow's own types, which ADBC does not know."""
+    import pyarrow
+
+    if not isinstance(column.type, pyarrow.BaseExtensionType):
+        return column
+    values = column.combine_chunks()
+    values = values.storage if isinstance(values, pyarrow.ExtensionArray) else values.chunk(0).storage
+    return object_ids_as_text(values) if values.type == pyarrow.binary(12) else values
+
+
+def target_names(cursor, table, columns):
+    """Path -> name of its column."""
+    cursor.execute(f"SELECT attname::text FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum > 0 ORDER BY attnum")
+    return {path: name for (path, _), (name,) in zip(columns, cursor.fetchall())}
+
+
+def load_by_adbc(collection, ranges, dsn, table, columns):
+    import pyarrow
+    from adbc_driver_postgresql import dbapi
+    from pymongoarrow.api import find_arrow_all
+
+    schema, n = arrow_schema(columns), 0
+    schema_name, table_name = table.split(".")
+    uri = "postgresql:///?" + dsn.replace(" ", "&")
+    with dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+        for setting in SETTINGS:
+            cursor.execute(setting)
+        names = target_names(cursor, table, columns)
+        for range_ in ranges:
+            read = find_arrow_all(collection, {}, schema=schema, **range_)
+            rows = pyarrow.table([plain_column(column) for column in read.columns],
+                                 names=[names[path] for path in read.column_names])
+            n += cursor.adbc_ingest(table_name, rows, mode="append", db_schema_name=schema_name)
+    return n
 
 
 def work(driver, uri, namespace, dsn, table, columns, bounds, counter, total):
-    load = {"psycopg": load_by_psycopg, "asyncpg": load_by_asyncpg}[driver]
-    n = load(read_ranges(open_collection(uri, namespace), bounds, counter), dsn, table, columns)
+    load = {"psycopg": load_by_psycopg, "asyncpg": load_by_asyncpg, "adbc": load_by_adbc}[driver]
+    n = load(open_collection(uri, namespace), take_ranges(bounds, counter), dsn, table, columns)
     with total.get_lock():
         total.value += n
 

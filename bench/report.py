@@ -61,6 +61,8 @@ def ratios_of(round_, main):
         "copy / C rival, _id": divide(round_.get(ours, "rate"), round_.get("rival id", "rate")),
         "copy / mongo_fdw": divide(round_.get(ours, "rate"), round_.get("mongo_fdw", "rate")),
         "copy / better of the Python peers": divide(round_.get(ours, "rate"), round_.best(python, "rate")),
+        "copy / Arrow + ADBC": divide(round_.get(ours, "rate"), round_.get("adbc", "rate")),
+        "copy / mongoexport": divide(round_.get(ours, "rate"), round_.get("mongoexport", "rate")),
         "whole / C rival with key, record": divide(round_.get(ours, "total_rate"), round_.get("rival record", "total_rate")),
     }
 
