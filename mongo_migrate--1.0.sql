@@ -772,7 +772,7 @@ BEGIN
     FOREACH c SLICE 1 IN ARRAY ARRAY[
       ['job_id', 'job'], ['target', 'table that is filled'], ['worker', 'number of the loader within its job'],
       ['pid', 'process'],
-      ['docs_total', 'documents in the source, an estimate'], ['docs_done', 'documents read'],
+      ['docs_total', 'documents to read, an estimate; 0: not known'], ['docs_done', 'documents read'],
       ['rows_inserted', 'rows inserted'], ['rows_updated', 'rows updated'], ['rows_deleted', 'rows deleted'],
       ['docs_rejected', 'documents in the dead letters'],
       ['docs_filtered', 'documents read and left out on purpose'],

@@ -69,7 +69,7 @@ SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', if_exists => 'overwr
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', on_error => 'ignore')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', workers => 0)$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', mapping => '{}')$$);
-SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text"}]}', options => '{"label": "x", "naming": "lower"}')$$);
+SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text"}]}', options => '{"label": "x", "layout": "document"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', follow => true)$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '[1]')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '{"a": {"$date": "yesterday"}}')$$);

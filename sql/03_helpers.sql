@@ -61,5 +61,6 @@ SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, colu
     ('at', 'timestamp with time zone', 'date', 'diverted'), ('id', 'uuid', 'binData', 'diverted'),
     ('tags', 'text[]', 'int', 'diverted'), ('a', 'bigint', 'object', 'diverted'), ('a', 'text', 'array', 'diverted'),
     ('key', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('shipTo', NULL, 'string', 'diverted'), ('x', 'bigint', 'int', 'duplicate'),
-    ('note', 'text', 'string', 'altered'), ('(others)', NULL, '(others)', 'diverted')) AS v (path, column_type, bson_type, action);
+    ('note', 'text', 'string', 'altered'), ('zip', 'bigint', 'string', 'altered'), ('zip', 'code', 'string', 'altered'), ('tags', 'text[]', 'array', 'altered'),
+    ('(others)', NULL, '(others)', 'diverted')) AS v (path, column_type, bson_type, action);
 DROP ROLE regress_mm_owner;

@@ -217,39 +217,36 @@ cancel_pending_compat(void)
 }
 
 /*
- * Soft errors exist since 16.  False with *soft: the value is refused; false
- * without: nothing was done, as this server has only the function that
- * raises.
+ * Soft errors exist since 16, in functions that know them; all else is raised.
+ * False: the value is refused.
  */
 static inline bool
 InputFunctionCallSafe_compat(FmgrInfo *function, char *text, Oid ioparam,
-							 int32 typmod, Datum *result, bool *soft)
+							 int32 typmod, Datum *result)
 {
 #if PG_VERSION_NUM >= 160000
 	ErrorSaveContext context = {T_ErrorSaveContext};
 
-	*soft = true;
 	return InputFunctionCallSafe(function, text, ioparam, typmod,
 								 (Node *) &context, result);
 #else
-	*soft = false;
-	return false;
+	*result = InputFunctionCall(function, text, ioparam, typmod);
+	return true;
 #endif
 }
 
 static inline bool
 domain_check_safe_compat(Datum value, bool isnull, Oid domain, void **extra,
-						 MemoryContext context, bool *soft)
+						 MemoryContext context)
 {
 #if PG_VERSION_NUM >= 160000
 	ErrorSaveContext error = {T_ErrorSaveContext};
 
-	*soft = true;
 	return domain_check_safe(value, isnull, domain, extra, context,
 							 (Node *) &error);
 #else
-	*soft = false;
-	return false;
+	domain_check(value, isnull, domain, extra, context);
+	return true;
 #endif
 }
 

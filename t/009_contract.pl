@@ -272,4 +272,70 @@ load_ok('tenths', '', 'double and decimal _ids');
 is(sql('SELECT count(*) FROM tenths'), 3, 'double and decimal _ids: three keys');
 is($mongo->compare($node, 'shop.tenths', 'tenths'), '', 'double and decimal _ids: nothing lost');
 
+# ---------------------------------------------------------------------------
+# What a type refuses
+# ---------------------------------------------------------------------------
+
+sub last_job { return sql('SELECT max(job_id) FROM migrate_jobs'); }
+
+# The document's own column cannot keep what it refuses.
+$mongo->python(q(client.shop.whole.insert_many([{'_id': 1, 'name': 'a'}, {'_id': 2, 'x': 1}, {'_id': 3, 'name': 'c'}])));
+sql(q(CREATE DOMAIN named AS jsonb CHECK (VALUE ? 'name'); CREATE TABLE whole (_id bigint PRIMARY KEY, doc named)));
+load_ok('whole', q(if_exists => 'append', options => '{"layout": "document"}'), 'a document that its column refuses');
+is(sql(q(SELECT string_agg(_id || ' ' || coalesce(doc->>'name', 'none'), ',' ORDER BY _id) FROM whole)), '1 a,3 c', 'is no row without it');
+is(sql("SELECT message, document->'x' FROM migrate_errors WHERE job_id = @{[last_job()]}"), 'the document is not accepted by type public.named|1', 'but a dead letter');
+like(sql("SELECT object FROM migrate_summary(@{[last_job()]}) WHERE object LIKE 'lossless:%'"), qr/^lossless: yes, .*1 rejected/, 'and the summary has it');
+foreach my $type ('text', 'character varying(100)', 'bytea')
+{
+	like(error_of(start_sql('whole', qq(target => 'none', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"kind": "document", "column": "doc", "type": "$type"}]}'))),
+		qr/ERROR:  column "doc" of type \Q$type\E cannot hold whole documents\nHINT:  Make it jsonb/, "a document has no place in $type");
+}
+
+# Input functions that complain of syntax, or of names.
+$mongo->python(q(client.shop.raising.insert_many([{'_id': i, 'path': p, 'query': q, 'ip': a} for i, (p, q, a) in enumerate([('a.b', "'cat'", '10.0.0.1'), ('Foo..Bar', 'a b', 'n/a'), ('c', "'d'", '10.0.0.2')])])));
+sql('CREATE EXTENSION ltree');
+my $raising = '"fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "path", "column": "path", "type": "ltree", "on_error": "extra"},
+	{"path": "query", "column": "query", "type": "tsquery", "on_error": "extra"}, {"path": "ip", "column": "ip", "type": "inet", "on_error": "extra"}';
+foreach my $on_error ('extra', 'stop')
+{
+	load_ok('raising', qq(target => 'raising_$on_error', mapping => '{"format": 1, "on_error": "$on_error", $raising]}'), "on_error $on_error, and input functions that raise");
+	is(sql("SELECT string_agg(concat_ws(' ', path, query, ip, _extra), ',' ORDER BY _id) FROM raising_$on_error"),
+		q(a.b 'cat' 10.0.0.1,{"ip": "n/a", "path": "Foo..Bar", "query": "a b"},c 'd' 10.0.0.2), 'the policy of the field counts');
+}
+$mongo->python(q(client.shop.raising.insert_one({'_id': 3, 'path': 'x y', 'n': 'five'})));
+like(error_of(start_sql('raising', qq(target => 'stopped', mapping => '{"format": 1, "on_error": "stop", $raising, {"path": "n", "column": "n", "type": "bigint"}]}')) . '; SELECT migrate_wait()'),
+	qr/"n" is string where bigint is expected/, 'stop is obeyed behind it');
+sql('CREATE TABLE checked (_id bigint PRIMARY KEY, ip inet, _extra jsonb, CHECK (_id < 2))');
+like(error_of(start_sql('raising', q(target => 'checked', if_exists => 'append', mapping => '{"format": 1, "on_error": "stop", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "ip", "column": "ip", "type": "inet", "on_error": "extra"}]}')) . '; SELECT migrate_wait()'),
+	qr/violates check constraint/, 'and by what the table refuses');
+
+# What is dropped is not kept.
+load_ok('raising', qq(target => 'dropped', mapping => '{"format": 1, "on_error": "set_null", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "path", "column": "path", "type": "bigint"}]}'), 'values set to null');
+is(sql("SELECT diverted FROM migrate_jobs WHERE job_id = @{[last_job()]}"), 0, 'are not called diverted');
+
+# Arrays, where a value of another type is the odd one.
+sql('CREATE TABLE listed (_id bigint PRIMARY KEY, tags text[], flags bigint[])');
+like(error_of(start_sql('whole', q(target => 'listed', if_exists => 'append', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "tags", "column": "tags", "type": "bigint[]"}, {"path": "flags", "column": "flags", "type": "boolean[]"}]}'))),
+	qr/does not fit the mapping\nDETAIL:  Column "tags" is text\[\], the mapping says bigint\[\]. Column "flags" is bigint\[\], the mapping says boolean\[\]/, 'arrays that hold nothing of what is meant for them');
+
+# Children of a table are not the target.
+sql('CREATE TABLE whole_archive () INHERITS (whole); INSERT INTO whole_archive VALUES (9, $${"name": "old"}$$)');
+load_ok('whole', q(if_exists => 'truncate', options => '{"layout": "document"}'), 'truncate');
+is(sql('SELECT string_agg(_id::text, $$,$$ ORDER BY _id) FROM whole'), '1,3,9', 'leaves them');
+
+# ---------------------------------------------------------------------------
+# Replay
+# ---------------------------------------------------------------------------
+
+my ($second, $first) = split /\n/, sql(q(SELECT job_id FROM migrate_jobs WHERE target = 'public.whole' ORDER BY job_id DESC));
+like(error_of("SELECT migrate_replay($first)"), qr/ERROR:  cannot replay the rejected documents of migration job $first\nDETAIL:  Migration job $second has emptied table "public\.whole" and loaded it anew/, 'letters of rows that are gone');
+is(sql("SELECT * FROM migrate_replay($second)"), '0|1', 'those of the later job may');
+
+$mongo->python(q(client.shop.forms.insert_many([{'_id': 1, 'n': 5, 'd': {'at': datetime.datetime(2026, 1, 2)}}, {'_id': 2, 'n': 'five', 'd': {'at': datetime.datetime(2026, 1, 2)}}])));
+my $forms = '{"format": 1, %s "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "n", "column": "n", "type": "bigint"%s}, {"path": "d", "column": "d", "type": "jsonb"}]}';
+sql("SET mongo_migrate.json_format = relaxed; SET mongo_migrate.on_error = reject;" . start_sql('forms', sprintf "mapping => '$forms'", '', '') . '; SELECT migrate_wait()');
+is(sql("SELECT * FROM migrate_replay(@{[last_job()]}, mapping => '@{[sprintf $forms, '', '']}')"), '0|1', 'a mapping that leaves on_error open: as the load had it');
+is(sql("SELECT * FROM migrate_replay(@{[last_job()]}, mapping => '@{[sprintf $forms, '', ', \"on_error\": \"set_null\"']}')"), '1|0', 'one that helps');
+is(sql('SELECT count(DISTINCT d), min(d::text) FROM forms'), '1|{"at": {"$date": "2026-01-02T00:00:00Z"}}', 'and json_format is that of the load');
+
 done_testing();

@@ -109,6 +109,7 @@ wait_rows($closing, 'closing');
 close_database();
 wait_for(sub { slurp_file($node->logfile, $offset) =~ /background workers end before they begin/ }, 30);
 sql('ALTER DATABASE closing ALLOW_CONNECTIONS true');
+wait_for(sub { sql("SELECT state FROM migrate_jobs WHERE job_id = $closing", 'closing') eq 'failed' }, 10);
 is(sql("SELECT state, sqlstate, message FROM mongo_migrate.job WHERE job_id = $closing", 'closing'), 'failed|55000|background workers end before they begin', 'when it lasts for max_retry_time the job fails');
 is(try_sql("SELECT migrate_retry($closing); SELECT migrate_alter($closing, max_docs_per_second => 0); SELECT migrate_wait($closing)", undef, 'closing') =~ s{.*\n}{}sr, "completed", 'and goes on by a retry');
 is(sql('SELECT count(*) FROM narrow', 'closing'), 20000, 'with all rows');
@@ -264,7 +265,7 @@ ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type
 sql(q(CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0));
 sql('CREATE EXTENSION mongo_migrate', 'latin');
 foreach my $call ("migrate_peek('$uri', 'odd')", "migrate_infer_schema('$uri', 'odd')", "migrate_infer_mapping('$uri', 'odd')", "migrate_plan('$uri', 'odd')",
-	"migrate_ddl('$uri', 'odd')", "migrate_start('$uri', 'odd')")
+	"migrate_ddl('$uri', 'odd')", "migrate_start('$uri', 'odd')", "migrate_list_collections('$uri')", 'migrate_column_name(chr(226))')
 {
 	like(try_sql("SELECT $call", undef, 'latin'), qr/ERROR:  the encoding of this database is LATIN1, a migration needs UTF8\nHINT:  CREATE DATABASE/, $call =~ s/\(.*//r . ' needs UTF8');
 }

@@ -94,6 +94,7 @@ typedef struct MmCall
 extern void mm_call_prepare(MmCall *call);
 /* The field's column must not be null: its policy cannot be set_null then. */
 extern void mm_call_require(MmField *field);
+extern bool mm_jsonb_has_key(Jsonb *jsonb, const char *key);
 
 extern MmCall mm_arg_call(FunctionCallInfo fcinfo);
 extern Jsonb *mm_arg_mapping(FunctionCallInfo fcinfo, int arg);

@@ -306,8 +306,8 @@ protect_key(MmContract *contract)
 	}
 }
 
-static bool
-has_key(Jsonb *jsonb, const char *key)
+bool
+mm_jsonb_has_key(Jsonb *jsonb, const char *key)
 {
 	return getKeyJsonValueFromContainer(&jsonb->root, key, strlen(key),
 										NULL) != NULL;
@@ -326,9 +326,9 @@ given_contract(const MmCall *call)
 						call->options.infers),
 				 errdetail("It says how a mapping is inferred."),
 				 errhint("Leave it out, or give it to migrate_infer_mapping() that makes the mapping.")));
-	if (!has_key(call->mapping, "on_error"))
+	if (!mm_jsonb_has_key(call->mapping, "on_error"))
 		contract->on_error = (MmOnError) mm_on_error;
-	if (!has_key(call->mapping, "json_format"))
+	if (!mm_jsonb_has_key(call->mapping, "json_format"))
 		contract->json_form = (MmJsonForm) mm_json_format;
 	if (contract->filter != NULL)
 		mm_source_check_filter(contract->filter);

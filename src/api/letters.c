@@ -93,6 +93,50 @@ parse_options(MmReplayHow *how, Jsonb *options)
 	}
 }
 
+/* The table was emptied and loaded anew: what was rejected before is in it. */
+static void
+check_not_superseded(const MmJob *job)
+{
+	ListCell   *lc;
+
+	foreach(lc, mm_job_load_tables(job->job_id))
+	{
+		const MmJobTable *table = lfirst(lc);
+		int64		later = OidIsValid(table->relid) ?
+			mm_job_after(table->relid, job->job_id, true) : 0;
+
+		if (later != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot replay the rejected documents of migration job %lld",
+							(long long) job->job_id),
+					 errdetail("Migration job %lld has emptied table \"%s.%s\" and loaded it anew.",
+							   (long long) later, table->target_schema,
+							   table->target_table),
+					 errhint("Replay those of job %lld, and migrate_discard() these.",
+							 (long long) later)));
+	}
+}
+
+/* What a mapping leaves open is as the load had it. */
+static MmContract *
+given_contract(const MmJob *job, Jsonb *mapping)
+{
+	MmContract *contract = mm_contract_from_jsonb(mapping);
+	const MmJobTable *table = linitial(mm_job_load_tables(job->job_id));
+	const MmContract *own = table->contract;
+
+	if (!mm_jsonb_has_key(mapping, "on_error"))
+		contract->on_error = own->on_error;
+	if (!mm_jsonb_has_key(mapping, "json_format"))
+		contract->json_form = own->json_form;
+	if (!mm_jsonb_has_key(mapping, "invalid_text"))
+		contract->invalid_text = own->invalid_text;
+	if (!mm_jsonb_has_key(mapping, "uuid_representation"))
+		contract->uuid = own->uuid;
+	return contract;
+}
+
 static Datum
 result_datum(FunctionCallInfo fcinfo, const MmReplayResult *result)
 {
@@ -118,10 +162,12 @@ migrate_replay(PG_FUNCTION_ARGS)
 	MmReplayResult result;
 
 	PreventCommandIfReadOnly("migrate_replay()");
+	mm_input_check_encoding();
 	check_not_running(job);
 	mm_pick_claim_targets(job);
+	check_not_superseded(job);
 	if (!PG_ARGISNULL(2))
-		how.contract = mm_contract_from_jsonb(PG_GETARG_JSONB_P(2));
+		how.contract = given_contract(job, PG_GETARG_JSONB_P(2));
 	if (!PG_ARGISNULL(3))
 		parse_options(&how, PG_GETARG_JSONB_P(3));
 	if (error_ids != NULL)

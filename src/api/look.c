@@ -154,6 +154,7 @@ migrate_list_collections(PG_FUNCTION_ARGS)
 	List	   *collections;
 	ListCell   *lc;
 
+	mm_input_check_encoding();
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;

@@ -242,7 +242,7 @@ static bool
 is_for_inference(const char *key)
 {
 	static const char *const keys[] = {
-		"layout", "sample_size", "naming", "flatten_depth", "arrays", "id_type"
+		"layout", "sample_size", "flatten_depth", "arrays", "id_type"
 	};
 
 	for (int i = 0; i < lengthof(keys); i++)

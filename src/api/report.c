@@ -160,6 +160,7 @@ migrate_column_name(PG_FUNCTION_ARGS)
 	Name		name = palloc0(NAMEDATALEN);
 	MmNaming	naming;
 
+	mm_input_check_encoding();
 	if (!mm_naming_parse(style, &naming))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

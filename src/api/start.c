@@ -139,6 +139,8 @@ check_split(const MmCall *call, const MmTarget *target)
 		mm_source_raise(&error);
 }
 
+#define ESTIMATE_MS 5000
+
 /* For the eyes of people only: what cannot be estimated is 0, not known. */
 static int64
 estimate_documents(const MmCall *call)
@@ -151,7 +153,7 @@ estimate_documents(const MmCall *call)
 	if (call->filter == NULL || documents == 0)
 		return documents;
 	return source->ops->estimate(source, collection, call->filter,
-								 mm_sample_timeout_ms, &documents,
+								 ESTIMATE_MS, &documents,
 								 &error) ? documents : 0;
 }
 

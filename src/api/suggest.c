@@ -109,15 +109,17 @@ wider_type(const char *column_type, const char *bson_type)
 
 /* Of a domain it is not known here what it stands for. */
 static char *
-suggest_for_altered(const char *path, const char *column_type)
+suggest_for_altered(const char *path, const char *column_type,
+					const char *bson_type)
 {
-	if (column_type != NULL && (wider_number(column_type, "int") != NULL ||
-								strcmp(column_type, "numeric") == 0))
-		return psprintf("use type text for \"%s\" to keep zeros and plus signs before its digits",
-						path);
-	if (column_type == NULL || takes_text(column_type) ||
+	if (column_type == NULL || strcmp(bson_type, "string") != 0 ||
+		takes_text(column_type) || strcmp(column_type, "citext") == 0 ||
 		starts_with(column_type, "character"))
 		return pstrdup("set invalid_text to \"reject\" to keep such documents as they are");
+	if (wider_number(column_type, "int") != NULL ||
+		strcmp(column_type, "numeric") == 0)
+		return psprintf("use type text for \"%s\" to keep zeros and plus signs before its digits",
+						path);
 	return psprintf("use type text for \"%s\", and set invalid_text to \"reject\", to keep such values as they are",
 					path);
 }
@@ -135,7 +137,7 @@ suggest(const char *path, const char *column_type, const char *bson_type,
 		return psprintf("use type jsonb for \"%s\" to keep the order within a second",
 						path);
 	if (strcmp(action, "altered") == 0)
-		return suggest_for_altered(path, column_type);
+		return suggest_for_altered(path, column_type, bson_type);
 	if (column_type == NULL && strcmp(action, "rejected") != 0)
 		return psprintf("map \"%s\" to one jsonb column", path);
 	if (column_type == NULL)

@@ -270,7 +270,7 @@ mm_target_prepare(const MmTarget *target, const MmCall *call)
 	if (OidIsValid(target->existing) && target->created)
 		mm_sql_run(psprintf("DROP TABLE %s", target->name));
 	else if (target->fresh && !target->created)
-		mm_sql_run(psprintf("TRUNCATE %s", target->name));
+		mm_sql_run(psprintf("TRUNCATE ONLY %s", target->name));
 	if (target->created)
 	{
 		foreach(lc, mm_ddl_table(target, call))

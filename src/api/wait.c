@@ -147,7 +147,7 @@ look(int64 job_id, MemoryContext context, Look *result)
 	return aside.found;
 }
 
-/* Of views nobody knows how many documents there are. */
+/* Of views nobody knows how many documents there are, nor of rare matches. */
 static void
 report_uncounted(int64 job_id, const Look *now)
 {

@@ -13,9 +13,9 @@
  * document would keep a load in careful mode for good.  So numbers, times,
  * booleans, UUIDs and enums are looked at here first, with the server's own
  * decoders where they do not raise; what they refuse never reaches an input
- * function.  The other types go through theirs: softly on 16 and later, else
- * in a savepoint in careful mode, and outside of it the error is raised and
- * brings the loader into careful mode (job/batch.c).
+ * function.  The other types go through theirs: softly where they can, in
+ * a savepoint in careful mode, and outside of it the error is raised and
+ * brings the loader into careful mode (job/loader.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -403,15 +403,23 @@ typedef struct Call
 	char	   *text;			/* of an input function */
 	Datum		value;			/* in for a domain, out of an input function */
 	bool		isnull;
+	bool		good;			/* the result, when nothing is raised */
 } Call;
+
+typedef void (*Function) (void *call);
+
+/* At work outside of careful mode, or raised an error there; or NULL. */
+static Function running = NULL;
 
 static void
 call_input(void *arg)
 {
 	Call	   *call = arg;
 
-	call->value = InputFunctionCall(&call->type->input, call->text,
-									call->type->ioparam, call->type->typmod);
+	call->good = InputFunctionCallSafe_compat(&call->type->input, call->text,
+											  call->type->ioparam,
+											  call->type->typmod,
+											  &call->value);
 }
 
 static void
@@ -419,52 +427,77 @@ call_domain_check(void *arg)
 {
 	Call	   *call = arg;
 
-	domain_check(call->value, call->isnull, call->type->typid,
-				 &call->type->domain, call->type->context);
+	call->good = domain_check_safe_compat(call->value, call->isnull,
+										  call->type->typid,
+										  &call->type->domain,
+										  call->type->context);
 }
 
-/* Would a value that is refused raise this? */
+/*
+ * Would a value that is refused raise this?  Input functions also complain of
+ * syntax (ltree, tsquery), of names that do not exist (regclass), or with no
+ * code at all (hstore).
+ */
 static bool
-is_refusal(int sqlstate)
+is_refusal(Function function, int sqlstate)
 {
-	return ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_DATA_EXCEPTION ||
-		ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION;
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_DATA_EXCEPTION:
+		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
+		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
+		case ERRCODE_PLPGSQL_ERROR:
+			return true;
+		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
+			return function == call_input &&
+				sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE;
+		default:
+			return function == call_input &&
+				sqlstate == ERRCODE_INTERNAL_ERROR;
+	}
+}
+
+bool
+mm_input_raised(int sqlstate)
+{
+	Function	function = running;
+
+	running = NULL;
+	return function != NULL && is_refusal(function, sqlstate);
 }
 
 /* False: it raised.  Other errors than refusals are raised again. */
 static bool
-run_in_savepoint(void (*function) (void *call), Call *call)
+run_in_savepoint(Function function, Call *call)
 {
 	ErrorData  *error = mm_savepoint_run(function, call, true);
 
 	if (error == NULL)
 		return true;
-	if (!is_refusal(error->sqlerrcode))
+	if (!is_refusal(function, error->sqlerrcode))
 		ReThrowError(error);
 	FreeErrorData(error);
 	return false;
 }
 
-/* Plans of a domain's constraints must not belong to a savepoint. */
+/* False: the value is refused. */
 static bool
-run(void (*function) (void *call), Call *call)
+run(Function function, Call *call)
 {
 	if (call->type->careful)
-		return run_in_savepoint(function, call);
+		return run_in_savepoint(function, call) && call->good;
+	running = function;
 	function(call);
-	return true;
+	running = NULL;
+	return call->good;
 }
 
 static bool
 read_input(MmValueType *type, char *text, Datum *result)
 {
 	Call		call = {.type = type, .text = text};
-	bool		soft;
 
-	if (InputFunctionCallSafe_compat(&type->input, text, type->ioparam,
-									 type->typmod, result, &soft))
-		return true;
-	if (soft || !run(call_input, &call))
+	if (!run(call_input, &call))
 		return false;
 	*result = call.value;
 	return true;
@@ -638,11 +671,6 @@ MmFit
 mm_input_domain(MmValueType *type, Datum value, bool isnull)
 {
 	Call		call = {.type = type, .value = value, .isnull = isnull};
-	bool		soft;
 
-	if (domain_check_safe_compat(value, isnull, type->typid, &type->domain,
-								 type->context, &soft))
-		return MM_FIT_GOOD;
-	return soft || !run(call_domain_check, &call) ?
-		MM_FIT_REFUSED : MM_FIT_GOOD;
+	return run(call_domain_check, &call) ? MM_FIT_GOOD : MM_FIT_REFUSED;
 }

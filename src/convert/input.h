@@ -4,7 +4,7 @@
  *	  Text -> Datum: what a string becomes in a typed column.
  *
  * Each returns MM_FIT_GOOD with *result, or the misfit; none raises, save
- * mm_input_call() outside of careful mode.
+ * mm_input_call() and mm_input_domain() outside of careful mode.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,5 +30,12 @@ extern MmFit mm_input_uuid(const char *text, uint8 *result);
 extern MmFit mm_input_enum(Oid typid, const char *text, Datum *result);
 extern MmFit mm_input_call(MmValueType *type, char *text, Datum *result);
 extern MmFit mm_input_domain(MmValueType *type, Datum value, bool isnull);
+
+/*
+ * Of an error that was caught: did one of these two raise it, since the type
+ * refuses a value?  In careful mode it would be a misfit.  To be asked once
+ * for each error.
+ */
+extern bool mm_input_raised(int sqlstate);
 
 #endif							/* MM_INPUT_H */

@@ -216,10 +216,11 @@ static void
 append_words(StringInfo out, const char *name)
 {
 	bool		gap = out->len > 0;
+	const char *end = name + strlen(name);
 
-	for (const char *p = name; *p != '\0';)
+	for (const char *p = name; p < end;)
 	{
-		int			n = pg_utf_mblen((const unsigned char *) p);
+		int			n = Min(pg_utf_mblen((const unsigned char *) p), end - p);
 		bool		letter = IS_HIGHBIT_SET(*p) ? is_letter_beyond_ascii(p) :
 			is_small(*p) || is_capital(*p) || is_digit(*p);
 

@@ -85,6 +85,23 @@ read_default(MmColumn *column)
 	column->has_default = true;
 }
 
+/* A document is an object, which few types take. */
+static void
+check_document(const MmColumn *column)
+{
+	const MmValueType *type = &column->type;
+
+	while (type->kind == MM_KIND_DOMAIN)
+		type = type->element;
+	if (type->kind != MM_KIND_JSONB && type->kind != MM_KIND_JSON &&
+		type->kind != MM_KIND_JSON_TEXT)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot hold whole documents",
+						column->field->column, column->type_name),
+				 errhint("Make it jsonb or json, or text with a \"format\" in the mapping.")));
+}
+
 static MmColumn *
 add_column(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
 		   bool careful)
@@ -243,6 +260,12 @@ add_field(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
 	if (field->kind == MM_FIELD_DOCUMENT)
 	{
 		plan->document = add_column(plan, field, number, desc, careful);
+		check_document(plan->document);
+		plan->document_entry = (MmEntry) {
+			.kind = MM_ENTRY_COLUMN,
+			.column = plan->document,
+			.number = number,
+		};
 		return;
 	}
 	entry = add_path(plan, field);

@@ -106,6 +106,7 @@ struct MmPlan
 	int			ncolumns;
 	MmColumn   *columns;
 	MmColumn   *document;		/* takes the whole document; or NULL */
+	MmEntry		document_entry; /* of it; no name has it */
 	MmNode	   *root;
 	List	   *attnums;
 	MmTally    *tally;

@@ -111,12 +111,17 @@ explain_text(const MmTextFailure *failure, MmReject *reject)
 								mm_walk_type_name(failure->bson_type));
 }
 
-/* What the value does not fit: a column's type, or an embedded document. */
+/*
+ * What the value does not fit: a column's type, or an embedded document.  The
+ * document itself has no path.
+ */
 static void
-explain_misfit(const MmLeftover *left, const MmColumn *column,
-			   MmReject *reject)
+explain_misfit(const MmPlan *plan, const MmLeftover *left,
+			   const MmColumn *column, MmReject *reject)
 {
 	const char *type = column ? column->type_name : "object";
+	const char *value = left->value.data == plan->doc ? "the document" :
+		psprintf("\"%s\"", reject->path);
 
 	switch (left->fit)
 	{
@@ -126,22 +131,22 @@ explain_misfit(const MmLeftover *left, const MmColumn *column,
 				left->value.type == MM_BSON_STRING ?
 				ERRCODE_STRING_DATA_RIGHT_TRUNCATION :
 				ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
-			reject->message = psprintf("\"%s\" is out of range for type %s",
-									   reject->path, type);
+			reject->message = psprintf("%s is out of range for type %s", value,
+									   type);
 			break;
 		case MM_FIT_INEXACT:
-			reject->message = psprintf("\"%s\" would not be exact in type %s",
-									   reject->path, type);
+			reject->message = psprintf("%s would not be exact in type %s",
+									   value, type);
 			break;
 		case MM_FIT_REFUSED:
 			reject->sqlstate = ERRCODE_INVALID_TEXT_REPRESENTATION;
-			reject->message = psprintf("\"%s\" is not accepted by type %s",
-									   reject->path, type);
+			reject->message = psprintf("%s is not accepted by type %s", value,
+									   type);
 			break;
 		default:
 			reject->sqlstate = ERRCODE_MOST_SPECIFIC_TYPE_MISMATCH;
-			reject->message = psprintf("\"%s\" is %s where %s is expected",
-									   reject->path, reject->bson_type, type);
+			reject->message = psprintf("%s is %s where %s is expected", value,
+									   reject->bson_type, type);
 			break;
 	}
 	reject->detail = psprintf("The value is %s.",
@@ -164,7 +169,7 @@ mm_reject_leftover(const MmPlan *plan, const MmLeftover *left,
 		reject->path = text_path(plan, left);
 	}
 	else if (left->kind == MM_LEFT_MISFIT)
-		explain_misfit(left, column, reject);
+		explain_misfit(plan, left, column, reject);
 	else
 	{
 		reject->message = psprintf("\"%s\" has no column", reject->path);

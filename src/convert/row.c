@@ -356,11 +356,9 @@ fill_document(MmPlan *plan)
 {
 	MmValue		value = {.type = MM_BSON_OBJECT, .key = "", .len = plan->len,
 	.data = plan->doc};
-	MmEntry		entry = {.column = plan->document, .left = -1};
 
-	fill(plan, plan->root, &entry, &value);
-	if (entry.left >= 0)
-		plan->left[entry.left].entry = NULL;
+	plan->document_entry.left = -1;
+	fill(plan, plan->root, &plan->document_entry, &value);
 }
 
 /* False: *fault says, in a sentence, why the bytes are no document. */

@@ -50,11 +50,15 @@ may_have_column(const MmLeftover *left)
 		mm_text_check(left->value.key, left->value.key_len) == MM_TEXT_GOOD;
 }
 
-/* Is there a place for what is in no column: _extra, or the document's own? */
+/*
+ * Is there a place for what did not get into this column, or has none: _extra,
+ * or that of the document?
+ */
 static bool
-keeps_rest(const MmPlan *plan)
+keeps_rest(const MmPlan *plan, const MmColumn *column)
 {
-	return plan->extra >= 0 || plan->document != NULL;
+	return plan->extra >= 0 ||
+		(plan->document != NULL && plan->document != column);
 }
 
 static Verdict
@@ -73,7 +77,7 @@ judge_unknown(const MmPlan *plan, const MmLeftover *left)
 		case MM_EXTRA_COLUMN:
 			break;
 	}
-	return keeps_rest(plan) ? VERDICT_KEEP : VERDICT_REJECT;
+	return keeps_rest(plan, NULL) ? VERDICT_KEEP : VERDICT_REJECT;
 }
 
 /* A column that must not be null leaves less choice. */
@@ -88,7 +92,7 @@ judge_misfit(const MmPlan *plan, const MmLeftover *left)
 	switch (column ? column->on_error : plan->contract->on_error)
 	{
 		case MM_ON_ERROR_EXTRA:
-			return not_null || !keeps_rest(plan) ?
+			return not_null || !keeps_rest(plan, column) ?
 				VERDICT_REJECT : VERDICT_DIVERT;
 		case MM_ON_ERROR_SET_NULL:
 			return not_null ? VERDICT_REJECT : VERDICT_NULL;
@@ -112,7 +116,7 @@ judge(const MmPlan *plan, const MmLeftover *left)
 		case MM_LEFT_IGNORE:
 			return VERDICT_IGNORE;
 		case MM_LEFT_EXTRA:
-			return keeps_rest(plan) ? VERDICT_KEEP : VERDICT_REJECT;
+			return keeps_rest(plan, NULL) ? VERDICT_KEEP : VERDICT_REJECT;
 		case MM_LEFT_UNKNOWN:
 		case MM_LEFT_EMPTY:
 			break;
@@ -379,7 +383,7 @@ book(MmPlan *plan, const Verdict *verdicts, int64 *diverted)
 		if (left->kind != MM_LEFT_MISFIT)
 			continue;
 		note_misfit(plan, left, verdicts[i]);
-		(*diverted)++;
+		*diverted += verdicts[i] == VERDICT_DIVERT;
 	}
 	if (plan->extra_altered)
 		plan->tally->fields[MM_TALLY_UNKNOWN].n[MM_FATE_ALTERED]++;

@@ -392,11 +392,28 @@ type_is_text_like(Oid typid)
 }
 
 /*
+ * In an array there are fewer ways (value.c): numbers of another kind, times,
+ * and text.
+ */
+static bool
+can_hold_element(Oid have, Oid wanted)
+{
+	have = getBaseType(have);
+	if (have == wanted || have == JSONBOID || have == JSONOID)
+		return true;
+	if (wanted == BOOLOID || wanted == UUIDOID)
+		return false;
+	return is_one_of(have, substitutes(wanted)) ||
+		(wanted == TEXTOID && (get_typtype(have) == TYPTYPE_ENUM ||
+							   type_is_text_like(have)));
+}
+
+/*
  * Each value is checked on its way, so that narrow integers may do for wide
  * ones, an enum for text, and a limit is no obstacle.
  */
 static bool
-can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
+can_hold(Oid have, Oid wanted)
 {
 	Oid			element = get_element_type(have);
 	Oid			base = getBaseType(have);
@@ -404,10 +421,9 @@ can_hold(Oid have, int32 have_typmod, Oid wanted, int32 wanted_typmod)
 	if (have == wanted || have == JSONBOID || have == JSONOID)
 		return true;
 	if (OidIsValid(element) && OidIsValid(get_element_type(wanted)))
-		return can_hold(element, have_typmod, get_element_type(wanted),
-						wanted_typmod);
+		return can_hold_element(element, get_element_type(wanted));
 	if (base != have)
-		return can_hold(base, have_typmod, wanted, wanted_typmod);
+		return can_hold(base, wanted);
 	if (is_one_of(have, substitutes(wanted)))
 		return true;
 	if (wanted == TEXTOID && (get_typtype(have) == TYPTYPE_ENUM ||
@@ -422,6 +438,5 @@ mm_type_column_takes(const FormData_pg_attribute *att, const MmSqlType *wanted)
 {
 	return att->attgenerated == '\0' &&
 		mm_type_is_fillable(att->atttypid, att->atttypmod) &&
-		can_hold(att->atttypid, att->atttypmod, wanted->typid,
-				 wanted->typmod);
+		can_hold(att->atttypid, wanted->typid);
 }

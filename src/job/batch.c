@@ -22,6 +22,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "convert/input.h"
 #include "job/batch.h"
 #include "job/worker.h"
 #include "savepoint.h"
@@ -147,8 +148,8 @@ convert(MmBatch *batch, const uint8 *doc, uint32 len, void *item, int i)
  * ---------------------------------------------------------------------
  */
 
-bool
-mm_batch_is_row_error(int sqlstate)
+static bool
+is_row_error(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
@@ -160,6 +161,14 @@ mm_batch_is_row_error(int sqlstate)
 		default:
 			return false;
 	}
+}
+
+/* A value that its type refuses is judged by the policy of its field. */
+bool
+mm_batch_may_get_by(const MmContract *contract, int sqlstate)
+{
+	return mm_input_raised(sqlstate) ||
+		(is_row_error(sqlstate) && contract->on_error != MM_ON_ERROR_STOP);
 }
 
 /* What stands in a savepoint: documents first .. first + n - 1. */
@@ -207,7 +216,7 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 	if (error != NULL)
 	{
 		if ((batch->why != NULL && batch->why->stop) ||
-			!mm_batch_is_row_error(error->sqlerrcode))
+			!is_row_error(error->sqlerrcode))
 			ReThrowError(error);
 		batch->sink->ops->renew(batch->sink);
 		*batch->books = books;
@@ -216,6 +225,7 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 		batch->why = NULL;
 		*why = (MmReject) {
 			.stage = "insert",
+			.stop = batch->table->contract->on_error == MM_ON_ERROR_STOP,
 			.sqlstate = error->sqlerrcode,
 			.message = error->message,
 			.detail = error->detail,

@@ -43,7 +43,10 @@ extern void mm_batch_end(MmBatch *batch);
 /* What became of the values; complete after mm_batch_end(). */
 extern const MmTally *mm_batch_tally(const MmBatch *batch);
 
-/* May another attempt in careful mode get past this error? */
-extern bool mm_batch_is_row_error(int sqlstate);
+/*
+ * May another attempt in careful mode get past this error?  To be asked once
+ * for each that was caught.
+ */
+extern bool mm_batch_may_get_by(const MmContract *contract, int sqlstate);
 
 #endif							/* MM_BATCH_H */

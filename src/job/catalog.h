@@ -173,8 +173,11 @@ extern void mm_job_event(int64 job_id, const char *severity,
 						 const char *detail);
 /* The active job that loads this table, or 0. */
 extern int64 mm_job_of_relation(Oid relid);
-/* The first job after this one that loaded the same table, or 0. */
-extern int64 mm_job_after(Oid relid, int64 job_id);
+/*
+ * The first job after this one that loaded the same table, or 0.  truncated:
+ * that emptied it before.
+ */
+extern int64 mm_job_after(Oid relid, int64 job_id, bool truncated);
 /*
  * Keeps other sessions from starting or retrying a job on a table of this
  * name until the end of the transaction; it need not exist.

@@ -244,24 +244,24 @@ check_starved(Coordinator *c, const Poll *poll, int have)
 
 /*
  * A database that takes no connections any more, a library that cannot be
- * loaded: only the server's log has the cause.  Told once; what lasts for
- * max_retry_time ends the job.
+ * loaded: only the server's log has the cause.  Told once; attempts that go on
+ * like that for max_retry_time end the job.
  */
 static void
 check_unborn(Coordinator *c)
 {
 	if (c->crew->unborn == 0)
 		return;
-	if (c->crew->unborn > 1 && mm_crew_count_begun(c->crew) == 0 &&
+	if (mm_crew_count_begun(c->crew) == 0 &&
 		TimestampDifferenceExceeds(c->crew->unborn_since,
-								   GetCurrentTimestamp(),
+								   c->crew->unborn_last,
 								   c->job->options.max_retry_time_ms))
 	{
 		c->tried_enough = true;
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("background workers end before they begin"),
-				 errdetail("%d of them did, one after the other.",
+				 errdetail("%d attempts to start them, one after the other, ended so.",
 						   c->crew->unborn),
 				 errhint("The server's log tells why.  Then SELECT migrate_retry(%lld).",
 						 (long long) c->job->job_id)));
@@ -286,6 +286,8 @@ start_loaders(Coordinator *c, const Poll *poll)
 	int			want = Min(c->job->workers, poll->open);
 	int			have = mm_crew_count(c->crew);
 
+	if (have > 0)
+		c->starved_since = GetCurrentTimestamp();
 	if (have >= want)
 		return;
 	check_unborn(c);
@@ -672,6 +674,7 @@ finish(Coordinator *c, bool completed)
 	{
 		mm_chunk_check_books(job->job_id);
 		mm_job_set_state(job->job_id, MM_JOB_COMPLETED, NULL);
+		ForceSyncCommit();		/* whoever hears of it may drop the source */
 		mm_debug_point("complete");
 	}
 	else if (job->state == MM_JOB_PAUSING)

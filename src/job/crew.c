@@ -125,12 +125,20 @@ mm_crew_start(MmCrew *crew, int want, int allowed)
 	return true;
 }
 
-/* The longer the pause, the more of them there were. */
+/*
+ * The pause grows with the attempts.  Of loaders that were started together,
+ * the first to end begins it.
+ */
 static void
 count_unborn(MmCrew *crew)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (now < crew->next_start)
+		return;
 	if (crew->unborn++ == 0)
-		crew->unborn_since = GetCurrentTimestamp();
+		crew->unborn_since = now;
+	crew->unborn_last = now;
 	wait_before_next(crew, RESTART_MS << Min(crew->unborn - 1,
 											 RESTART_DOUBLINGS));
 }

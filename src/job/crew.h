@@ -23,8 +23,10 @@ typedef struct MmCrew
 	MemoryContext context;
 	BackgroundWorkerHandle **loaders;	/* by slot; NULL: none */
 	TimestampTz next_start;		/* after one that failed, or had no slot */
-	int			unborn;			/* that ended before they began, in a row */
-	TimestampTz unborn_since;
+	int			unborn;			/* attempts in a row whose loaders ended before
+								 * they began */
+	TimestampTz unborn_since;	/* the first of them */
+	TimestampTz unborn_last;
 } MmCrew;
 
 /*

@@ -554,7 +554,9 @@ mm_queue_enter(int64 job_id, Oid owner)
 	/* The coordinator of the first job looks at the queue after all commit. */
 	if (TransactionIdEquals(registered_in, xid))
 		return;
-	if (!mm_worker_start_coordinator(job_id, owner) && !is_attended())
+	if (mm_worker_start_coordinator(job_id, owner))
+		registered_in = xid;
+	else if (!is_attended())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 				 errmsg("could not start a background worker"),
@@ -562,5 +564,4 @@ mm_queue_enter(int64 job_id, Oid owner)
 						   max_worker_processes),
 				 errhint("Raise max_worker_processes, or wait for another "
 						 "job: SELECT * FROM migrate_jobs.")));
-	registered_in = xid;
 }

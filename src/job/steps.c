@@ -202,6 +202,16 @@ begin_again(const MmJob *job, MmJobTable *table)
 	return mm_job_begin_again(job->job_id, table->table_no);
 }
 
+/* An index is far less work for mongod, so that it is not for us to refuse. */
+static void
+tell_moving(const MmJob *job, const MmJobTable *table)
+{
+	mm_job_event(job->job_id, "warning", mm_phase_name(MM_PHASE_PLANNING),
+				 psprintf("documents of %s.%s that change while they are read may be missed or read twice",
+						  table->database, table->collection),
+				 "An index answers the filter, and a change of its fields moves a document in the order of reading. Split \"id\" reads the collection in the order of _id instead.");
+}
+
 static void
 store_split(const MmJob *job, MmJobTable *table, const MmSplit *split,
 			MmRetry *retry)
@@ -215,6 +225,8 @@ store_split(const MmJob *job, MmJobTable *table, const MmSplit *split,
 		table->restarts++;
 	}
 	mm_job_set_split(job->job_id, table->table_no, split, attempts);
+	if (split->moving)
+		tell_moving(job, table);
 	mm_retry_progress(retry, job, MM_PHASE_PLANNING);
 	mm_debug_point("plan");
 	mm_worker_tx_commit();
@@ -373,7 +385,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 static void
 check_alone(const MmJob *job, const MmJobTable *table)
 {
-	int64		later = mm_job_after(table->relid, job->job_id);
+	int64		later = mm_job_after(table->relid, job->job_id, false);
 
 	if (table->foreign)
 		ereport(ERROR,

@@ -6,7 +6,7 @@
  * The steps of one row are those of COPY FROM (copyfrom.c): defaults of the
  * columns that the contract does not fill, stored generated columns, NOT
  * NULL and CHECK, heap, indexes.  Tables that need more (triggers, row
- * security, rules, partitions, other access methods) are refused by
+ * security, rules, partitions, other access methods, Citus) are refused by
  * mm_sink_heap_refusal() before a job starts, and again at each open, since
  * the table may have changed since.
  *
@@ -14,8 +14,8 @@
  */
 #include "postgres.h"
 
-#include "access/heapam.h"
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -95,7 +95,9 @@ is_distributed(Oid relid)
 		return false;
 	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(relid));
-	rel = table_open(catalog, AccessShareLock);
+	rel = try_table_open(catalog, AccessShareLock);
+	if (rel == NULL)
+		return false;
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
 	found = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);

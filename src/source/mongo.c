@@ -250,6 +250,31 @@ mm_mongo_add_collation(bson_t *command, const MmCollection *collection)
 		BSON_APPEND_DOCUMENT(command, "collation", &collation);
 }
 
+/* A stage of a pipeline: n documents at random. */
+void
+mm_mongo_add_sample(bson_t *pipeline, const char *key, int64 n)
+{
+	bson_t		stage;
+	bson_t		child;
+
+	BSON_APPEND_DOCUMENT_BEGIN(pipeline, key, &stage);
+	BSON_APPEND_DOCUMENT_BEGIN(&stage, "$sample", &child);
+	BSON_APPEND_INT64(&child, "size", n);
+	bson_append_document_end(&stage, &child);
+	bson_append_document_end(pipeline, &stage);
+}
+
+/* A stage of a pipeline: those that match. */
+void
+mm_mongo_add_match(bson_t *pipeline, const char *key, const char *filter)
+{
+	bson_t		stage;
+
+	BSON_APPEND_DOCUMENT_BEGIN(pipeline, key, &stage);
+	BSON_APPEND_DOCUMENT(&stage, "$match", mm_mongo_filter(filter));
+	bson_append_document_end(pipeline, &stage);
+}
+
 /* name: {_id: direction} */
 void
 mm_mongo_add_id_key(bson_t *command, const char *name, int direction)

@@ -20,8 +20,13 @@
 #include "source/closest.h"
 #include "source/mongo.h"
 
-/* Enough to tell the share of a filter to a few percent. */
+/*
+ * Of so many documents, the share that matches a filter; of fewer than
+ * MATCHING_LEAST nothing follows.  $sample reads and sorts all documents when
+ * they are less than MM_MONGO_SAMPLE_SHARE times as many: these are counted.
+ */
 #define MATCHING_SAMPLE 1000
+#define MATCHING_LEAST 10
 
 bool
 mm_mongo_describe_is_system(const MmCollection *collection)
@@ -298,10 +303,10 @@ mm_mongo_describe(MmSource *base, const char *database,
 	return add_stats(source, *result, error);
 }
 
-/* aggregate [{$sample}, {$match}, {$count}] */
+/* aggregate [{$sample}, {$match}, {$count}], the first only if sampled. */
 static bson_t *
 make_matching_query(const MmCollection *collection, const char *filter,
-					int timeout_ms)
+					bool sampled, int timeout_ms)
 {
 	bson_t	   *command = mm_mongo_bson();
 	bson_t		pipeline;
@@ -310,24 +315,30 @@ make_matching_query(const MmCollection *collection, const char *filter,
 
 	mm_mongo_add_target(command, "aggregate", collection);
 	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", &pipeline);
-	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "0", &stage);
-	BSON_APPEND_DOCUMENT_BEGIN(&stage, "$sample", &child);
-	BSON_APPEND_INT32(&child, "size", MATCHING_SAMPLE);
-	bson_append_document_end(&stage, &child);
-	bson_append_document_end(&pipeline, &stage);
-	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "1", &stage);
-	BSON_APPEND_DOCUMENT(&stage, "$match", mm_mongo_filter(filter));
-	bson_append_document_end(&pipeline, &stage);
-	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "2", &stage);
+	if (sampled)
+		mm_mongo_add_sample(&pipeline, "0", MATCHING_SAMPLE);
+	mm_mongo_add_match(&pipeline, sampled ? "1" : "0", filter);
+	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, sampled ? "2" : "1", &stage);
 	BSON_APPEND_UTF8(&stage, "$count", "n");
 	bson_append_document_end(&pipeline, &stage);
 	bson_append_array_end(command, &pipeline);
 	BSON_APPEND_DOCUMENT_BEGIN(command, "cursor", &child);
 	bson_append_document_end(command, &child);
-	BSON_APPEND_BOOL(command, "allowDiskUse", true);
 	mm_mongo_add_collation(command, collection);
 	BSON_APPEND_INT32(command, "maxTimeMS", timeout_ms);
 	return command;
+}
+
+/* The one number of a reply; 0 when nothing was counted. */
+static int64
+read_count(const uint8 *doc, uint32 len)
+{
+	bson_t		view;
+	bson_iter_t iter;
+
+	return bson_init_static(&view, doc, len) &&
+		bson_iter_init_find(&iter, &view, "n") ?
+		bson_iter_as_int64(&iter) : 0;
 }
 
 bool
@@ -335,28 +346,29 @@ mm_mongo_describe_matching(MmSource *base, const MmCollection *collection,
 						   const char *filter, int timeout_ms,
 						   int64 *documents, MmSourceError *error)
 {
+	bool		sampled = collection->documents >=
+		MATCHING_SAMPLE * MM_MONGO_SAMPLE_SHARE;
 	MmMongoCursor *cursor;
 	const uint8 *doc;
 	uint32		len;
 	MmNext		next;
-	bson_t		view;
-	bson_iter_t iter;
+	int64		n = 0;
 
-	*documents = 0;
 	cursor = mm_mongo_cursor_open((MmMongoSource *) base,
 								  mm_mongo_utf8(collection->database),
 								  make_matching_query(collection, filter,
-													  timeout_ms),
+													  sampled, timeout_ms),
 								  0, mm_mongo_ns(collection), error);
 	if (cursor == NULL)
 		return false;
 	next = mm_mongo_cursor_next(cursor, &doc, &len, error);
-	if (next == MM_NEXT_DOCUMENT && bson_init_static(&view, doc, len) &&
-		bson_iter_init_find(&iter, &view, "n"))
-		*documents = (double) bson_iter_as_int64(&iter) *
-			collection->documents / Min(MATCHING_SAMPLE,
-										collection->documents);
+	if (next == MM_NEXT_DOCUMENT)
+		n = read_count(doc, len);
 	mm_mongo_cursor_close(cursor);
+	if (sampled)
+		n = n < MATCHING_LEAST ? 0 :
+			(double) n * collection->documents / MATCHING_SAMPLE;
+	*documents = n;
 	return next != MM_NEXT_ERROR;
 }
 

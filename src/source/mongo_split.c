@@ -117,11 +117,7 @@ mm_mongo_split_sample_query(const MmCollection *collection, int64 n)
 
 	mm_mongo_add_target(command, "aggregate", collection);
 	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", &pipeline);
-	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "0", &stage);
-	BSON_APPEND_DOCUMENT_BEGIN(&stage, "$sample", &child);
-	BSON_APPEND_INT64(&child, "size", n);
-	bson_append_document_end(&stage, &child);
-	bson_append_document_end(&pipeline, &stage);
+	mm_mongo_add_sample(&pipeline, "0", n);
 	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "1", &stage);
 	mm_mongo_add_id_key(&stage, "$project", 1);
 	bson_append_document_end(&pipeline, &stage);
@@ -363,20 +359,20 @@ find_member(MmMongoSource *source, const MmCollection *collection,
 static bool
 wants_one_chunk(MmMongoSource *source, const MmCollection *collection,
 				const char *filter, int64 chunk_bytes, const char **reason,
-				MmSourceError *error)
+				bool *moving, MmSourceError *error)
 {
-	bool		indexed = false;
-
 	*reason = no_id_ranges_reason(collection);
 	if (*reason)
 		return true;
-	if (filter && !explain_filter(source, collection, filter, &indexed,
-								  error))
-		return false;
-	if (indexed)
-		*reason = "an index answers the filter";
-	else if (collection->bytes <= chunk_bytes)
+	if (collection->bytes <= chunk_bytes)
+	{
 		*reason = "the collection is small";
+		return true;
+	}
+	if (filter && !explain_filter(source, collection, filter, moving, error))
+		return false;
+	if (*moving)
+		*reason = "an index answers the filter";
 	return true;
 }
 
@@ -400,7 +396,7 @@ choose_method(MmMongoSource *source, const MmCollection *collection,
 		refuse_method(collection, wanted, no_id_ranges_reason(collection));
 	if (wanted == MM_SPLIT_AUTO &&
 		!wants_one_chunk(source, collection, filter, request->chunk_bytes,
-						 &reason, error))
+						 &reason, &split->moving, error))
 		return false;
 	if (reason)
 		split->reason = pstrdup(reason);

@@ -132,6 +132,8 @@ typedef struct MmSplit
 {
 	MmSplitMethod method;		/* never MM_SPLIT_AUTO */
 	char	   *reason;			/* one clause for people */
+	bool		moving;			/* read in an order in which documents move
+								 * when they change: some may be missed */
 	bytea	   *pin;			/* BSON, opaque: what it holds for; or NULL */
 	int			nchunks;		/* at least 1 */
 	MmBounds   *chunks;			/* in order */
@@ -184,7 +186,7 @@ typedef struct MmSourceOps
 						 MmSourceError *error);
 	/*
 	 * About how many of the documents match, from a sample of them; 0 when
-	 * none of that does.
+	 * too few of that do to tell.
 	 */
 	bool		(*estimate) (MmSource *source, const MmCollection *collection,
 							 const char *filter, int timeout_ms,

@@ -48,6 +48,18 @@ foreach my $point (@points)
 figure('F01', sprintf 'kill -9 at %d named points: %d crashes, 0 differences; at work %.1f s after the server accepts connections',
 	scalar @points, scalar @points, $slowest);
 
+# Loaders that fail before they have a chunk are not started again all the time.
+my $failing = $t->switch('before_claim', 'error');
+my $log_at = -s $t->{node}->logfile;
+my $job = $t->start('mixed', workers => 2);
+$t->until("SELECT count(*) = 1 FROM migrate_events WHERE job_id = $job AND message = 'a worker ended before it began'", 20);
+sleep 6;
+my $ended = () = slurp_file($t->{node}->logfile, $log_at) =~ /ERROR:  debug point "before_claim"/g;
+ok($ended >= 4 && $ended <= 8, "two loaders that fail before their first chunk fail $ended times in 6 s");
+$failing->end;
+is($t->violations($job, cursors => $cursors), '', 'when they can, they do');
+is($t->ask("SELECT count(*) FROM migrate_events WHERE job_id = $job AND severity = 'warning'"), 1, 'and one event tells');
+
 # At random times.  Every fifth is of the coordinator.
 my $runs = $ENV{MM_KILL_RUNS} // (long() ? 100 : 5);
 my ($hits, $differences) = (0, 0);
