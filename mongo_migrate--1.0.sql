@@ -651,7 +651,7 @@ COMMENT ON COLUMN @extschema@.migrate_jobs.target IS 'tables that are filled';
 COMMENT ON COLUMN @extschema@.migrate_jobs.tables IS 'number of tables';
 COMMENT ON COLUMN @extschema@.migrate_jobs.rows IS 'rows stored';
 COMMENT ON COLUMN @extschema@.migrate_jobs.rejected IS 'documents in the dead letters';
-COMMENT ON COLUMN @extschema@.migrate_jobs.diverted IS 'values kept in _extra because they did not fit their column';
+COMMENT ON COLUMN @extschema@.migrate_jobs.diverted IS 'values that did not fit their column: in _extra, or dropped as on_error says';
 COMMENT ON COLUMN @extschema@.migrate_jobs.requested_at IS 'time of migrate_start';
 COMMENT ON COLUMN @extschema@.migrate_jobs.started_at IS 'time its coordinator first began';
 COMMENT ON COLUMN @extschema@.migrate_jobs.finished_at IS 'time it became final';
@@ -776,7 +776,7 @@ BEGIN
       ['rows_inserted', 'rows inserted'], ['rows_updated', 'rows updated'], ['rows_deleted', 'rows deleted'],
       ['docs_rejected', 'documents in the dead letters'],
       ['docs_filtered', 'documents read and left out on purpose'],
-      ['values_diverted', 'values kept in _extra because they did not fit their column'],
+      ['values_diverted', 'values that did not fit their column: in _extra, or dropped as on_error says'],
       ['bytes_total', 'bytes of BSON in the source, an estimate'], ['bytes_done', 'bytes of BSON read'],
       ['chunks_total', 'chunks'], ['chunks_done', 'chunks that are complete'],
       ['indexes_total', 'indexes to build'], ['indexes_done', 'indexes built'],

@@ -103,15 +103,6 @@ $node->psql('postgres', start_sql('empty') . ';SELECT migrate_wait()', stderr =>
 like($err, qr/WARNING:  collection "shop.empty" is empty/, 'an empty collection is worth a warning');
 like($out, qr/completed/, 'and completes');
 
-# A copy that commits at its end only: the limit is obeyed in its midst.
-my $needy = qq(jsonb_set(migrate_infer_mapping('$uri', 'seen'), '{fields,1}', '{"path": "nowhere", "column": "nowhere", "type": "text", "not_null": true}'));
-($out, $err) = ('', '');
-$node->psql('postgres', start_sql('seen', qq(target => 'limited', mapping => $needy, options => '{"reject_limit": 10}')) . ';SELECT migrate_wait()', stderr => \$err, stdout => \$out);
-like($err, qr/ERROR:  migration job \d+ failed: \d+ documents rejected, the limit is 10\nDETAIL:  .*"nowhere"/, 'reject_limit in one chunk without positions');
-my ($rejected) = $err =~ /failed: (\d+) documents rejected/;
-cmp_ok($rejected, '<', 2000, 'ends it soon');
-$node->safe_psql('postgres', q(SELECT migrate_forget(job_id) FROM migrate_jobs WHERE target = 'public.limited'));
-
 # Filters, of Extended JSON.
 like(load('narrow', q(target => 'filtered', filter => '{"quantity": {"$lt": 100}, "createdAt": {"$gt": {"$date": "2020-01-01T00:00:00Z"}}}')),
 	qr/completed/, 'a filter');

@@ -309,9 +309,10 @@ sql('CREATE TABLE checked (_id bigint PRIMARY KEY, ip inet, _extra jsonb, CHECK 
 like(error_of(start_sql('raising', q(target => 'checked', if_exists => 'append', mapping => '{"format": 1, "on_error": "stop", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "ip", "column": "ip", "type": "inet", "on_error": "extra"}]}')) . '; SELECT migrate_wait()'),
 	qr/violates check constraint/, 'and by what the table refuses');
 
-# What is dropped is not kept.
-load_ok('raising', qq(target => 'dropped', mapping => '{"format": 1, "on_error": "set_null", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "path", "column": "path", "type": "bigint"}]}'), 'values set to null');
-is(sql("SELECT diverted FROM migrate_jobs WHERE job_id = @{[last_job()]}"), 0, 'are not called diverted');
+# Of a field alone, behind a value that brings the loader into careful mode.
+like(error_of(start_sql('raising', q(target => 'one_stops', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "path", "column": "path", "type": "ltree"},
+	{"path": "n", "column": "n", "type": "bigint", "on_error": "stop"}]}')) . '; SELECT migrate_wait()'), qr/"n" is string where bigint is expected/, 'stop of one field');
+is(sql("SELECT state FROM migrate_jobs WHERE job_id = @{[last_job()]}"), 'failed', 'ends the job');
 
 # Arrays, where a value of another type is the odd one.
 sql('CREATE TABLE listed (_id bigint PRIMARY KEY, tags text[], flags bigint[])');
@@ -327,8 +328,12 @@ is(sql('SELECT string_agg(_id::text, $$,$$ ORDER BY _id) FROM whole'), '1,3,9', 
 # Replay
 # ---------------------------------------------------------------------------
 
+$mongo->python(q(client.shop.raising.update_one({'_id': 3}, {'$set': {'n': 5}})));
+load_ok('raising', q(target => 'one_stops', if_exists => 'truncate', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "n", "column": "n", "type": "bigint"}]}'), 'a later load');
+my ($half) = split /\n/, sql(q(SELECT job_id FROM migrate_jobs WHERE target = 'public.one_stops' ORDER BY job_id));
+like(error_of("SELECT migrate_retry($half)"), qr/ERROR:  cannot retry migration job $half\nDETAIL:  Migration job \d+ began with table "public\.one_stops" empty/, 'a job whose rows are gone is not tried again');
 my ($second, $first) = split /\n/, sql(q(SELECT job_id FROM migrate_jobs WHERE target = 'public.whole' ORDER BY job_id DESC));
-like(error_of("SELECT migrate_replay($first)"), qr/ERROR:  cannot replay the rejected documents of migration job $first\nDETAIL:  Migration job $second has emptied table "public\.whole" and loaded it anew/, 'letters of rows that are gone');
+like(error_of("SELECT migrate_replay($first)"), qr/ERROR:  cannot replay the rejected documents of migration job $first\nDETAIL:  Migration job $second began with table "public\.whole" empty/, 'letters of rows that are gone');
 is(sql("SELECT * FROM migrate_replay($second)"), '0|1', 'those of the later job may');
 
 $mongo->python(q(client.shop.forms.insert_many([{'_id': 1, 'n': 5, 'd': {'at': datetime.datetime(2026, 1, 2)}}, {'_id': 2, 'n': 'five', 'd': {'at': datetime.datetime(2026, 1, 2)}}])));

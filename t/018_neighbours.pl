@@ -104,7 +104,7 @@ ok($refused >= 2 && $refused <= 8, "loaders are not started again all the time: 
 sql('ALTER DATABASE closing ALLOW_CONNECTIONS true');
 is(try_sql("SELECT migrate_wait($closing)", undef, 'closing'), 'completed', 'the job goes on when they can be');
 is(sql("SELECT message FROM migrate_events WHERE job_id = $closing AND severity = 'warning' AND message LIKE 'a worker%'", 'closing'), 'a worker ended before it began', 'and an event tells, once');
-$closing = sql("SET client_min_messages = error; SET mongo_migrate.max_retry_time = '3s'; SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', options => '{$slow}')", 'closing');
+$closing = sql("SET client_min_messages = error; SET mongo_migrate.max_retry_time = '3s'; SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 8, options => '{$slow}')", 'closing');
 wait_rows($closing, 'closing');
 close_database();
 wait_for(sub { slurp_file($node->logfile, $offset) =~ /background workers end before they begin/ }, 30);

@@ -168,6 +168,12 @@ extern void mm_pick_check_free(Oid relid, const char *schema,
  * we have committed.
  */
 extern void mm_pick_claim_targets(const MmJob *job);
+/*
+ * Raises when a later job has found a table of this one empty, or made it so:
+ * what this one has stored or left to store is not wanted in there any more.
+ * "what" is for the message.
+ */
+extern void mm_pick_check_not_superseded(const MmJob *job, const char *what);
 
 /* format.c: counts in at most six characters, bars. */
 extern char *mm_format_count(int64 count);

@@ -93,31 +93,6 @@ parse_options(MmReplayHow *how, Jsonb *options)
 	}
 }
 
-/* The table was emptied and loaded anew: what was rejected before is in it. */
-static void
-check_not_superseded(const MmJob *job)
-{
-	ListCell   *lc;
-
-	foreach(lc, mm_job_load_tables(job->job_id))
-	{
-		const MmJobTable *table = lfirst(lc);
-		int64		later = OidIsValid(table->relid) ?
-			mm_job_after(table->relid, job->job_id, true) : 0;
-
-		if (later != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot replay the rejected documents of migration job %lld",
-							(long long) job->job_id),
-					 errdetail("Migration job %lld has emptied table \"%s.%s\" and loaded it anew.",
-							   (long long) later, table->target_schema,
-							   table->target_table),
-					 errhint("Replay those of job %lld, and migrate_discard() these.",
-							 (long long) later)));
-	}
-}
-
 /* What a mapping leaves open is as the load had it. */
 static MmContract *
 given_contract(const MmJob *job, Jsonb *mapping)
@@ -134,6 +109,10 @@ given_contract(const MmJob *job, Jsonb *mapping)
 		contract->invalid_text = own->invalid_text;
 	if (!mm_jsonb_has_key(mapping, "uuid_representation"))
 		contract->uuid = own->uuid;
+	if (!mm_jsonb_has_key(mapping, "extra"))
+		contract->extra = own->extra;
+	if (!mm_jsonb_has_key(mapping, "extra_column"))
+		contract->extra_column = own->extra_column;
 	return contract;
 }
 
@@ -165,7 +144,7 @@ migrate_replay(PG_FUNCTION_ARGS)
 	mm_input_check_encoding();
 	check_not_running(job);
 	mm_pick_claim_targets(job);
-	check_not_superseded(job);
+	mm_pick_check_not_superseded(job, "replay the rejected documents of");
 	if (!PG_ARGISNULL(2))
 		how.contract = given_contract(job, PG_GETARG_JSONB_P(2));
 	if (!PG_ARGISNULL(3))

@@ -172,3 +172,28 @@ mm_pick_claim_targets(const MmJob *job)
 			mm_job_claim_table(job->job_id, table);
 	}
 }
+
+void
+mm_pick_check_not_superseded(const MmJob *job, const char *what)
+{
+	ListCell   *lc;
+
+	foreach(lc, mm_job_load_tables(job->job_id))
+	{
+		const MmJobTable *table = lfirst(lc);
+		int64		later = OidIsValid(table->relid) ?
+			mm_job_after(table->relid, job->job_id, true) : 0;
+
+		if (later != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("cannot %s migration job %lld", what,
+							(long long) job->job_id),
+					 errdetail("Migration job %lld began with table \"%s.%s\" empty: the rows of job %lld are not in it any more.",
+							   (long long) later, table->target_schema,
+							   table->target_table,
+							   (long long) job->job_id),
+					 errhint("What job %lld has rejected can be replayed for that job.",
+							 (long long) later)));
+	}
+}

@@ -383,7 +383,7 @@ book(MmPlan *plan, const Verdict *verdicts, int64 *diverted)
 		if (left->kind != MM_LEFT_MISFIT)
 			continue;
 		note_misfit(plan, left, verdicts[i]);
-		*diverted += verdicts[i] == VERDICT_DIVERT;
+		(*diverted)++;
 	}
 	if (plan->extra_altered)
 		plan->tally->fields[MM_TALLY_UNKNOWN].n[MM_FATE_ALTERED]++;

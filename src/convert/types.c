@@ -398,11 +398,19 @@ type_is_text_like(Oid typid)
 static bool
 can_hold_element(Oid have, Oid wanted)
 {
+	static const Oid not_from_strings[] = {
+		INT8OID, INT4OID, INT2OID, FLOAT8OID, FLOAT4OID, NUMERICOID, BOOLOID,
+		TIMESTAMPTZOID, TIMESTAMPOID, DATEOID, UUIDOID, BYTEAOID, JSONBOID,
+		JSONOID, InvalidOid
+	};
+
 	have = getBaseType(have);
 	if (have == wanted || have == JSONBOID || have == JSONOID)
 		return true;
-	if (wanted == BOOLOID || wanted == UUIDOID)
+	if (wanted == BOOLOID)
 		return false;
+	if (have == TEXTOID)
+		return !is_one_of(wanted, not_from_strings);
 	return is_one_of(have, substitutes(wanted)) ||
 		(wanted == TEXTOID && (get_typtype(have) == TYPTYPE_ENUM ||
 							   type_is_text_like(have)));

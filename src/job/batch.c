@@ -45,6 +45,7 @@ struct MmBatch
 	const uint8 *doc;			/* at work, for the error context; or NULL */
 	uint32		doc_len;
 	const MmReject *why;		/* it is being rejected; or NULL */
+	bool		stopping;		/* the handler is to end all for it */
 };
 
 MmBatch *
@@ -113,6 +114,7 @@ reject(MmBatch *batch, const uint8 *doc, uint32 len, void *item,
 	batch->doc = doc;
 	batch->doc_len = len;
 	batch->why = why;
+	batch->stopping = why->stop;
 	batch->handler(batch->handler_arg, item, doc, len, why);
 	batch->books->docs_rejected++;
 	batch->doc = NULL;
@@ -215,14 +217,13 @@ store_in_savepoint(MmBatch *batch, int first, int n, MmReject *why)
 
 	if (error != NULL)
 	{
-		if ((batch->why != NULL && batch->why->stop) ||
-			!is_row_error(error->sqlerrcode))
+		batch->why = NULL;		/* it was in a frame that is gone */
+		if (batch->stopping || !is_row_error(error->sqlerrcode))
 			ReThrowError(error);
 		batch->sink->ops->renew(batch->sink);
 		*batch->books = books;
 		mm_tally_restore(tally, saved);
 		batch->doc = NULL;
-		batch->why = NULL;
 		*why = (MmReject) {
 			.stage = "insert",
 			.stop = batch->table->contract->on_error == MM_ON_ERROR_STOP,

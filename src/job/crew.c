@@ -134,13 +134,14 @@ count_unborn(MmCrew *crew)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (now < crew->next_start)
+	if (now < crew->unborn_until)
 		return;
 	if (crew->unborn++ == 0)
 		crew->unborn_since = now;
 	crew->unborn_last = now;
 	wait_before_next(crew, RESTART_MS << Min(crew->unborn - 1,
 											 RESTART_DOUBLINGS));
+	crew->unborn_until = crew->next_start;
 }
 
 /*
@@ -226,6 +227,7 @@ mm_crew_limit(MmCrew *crew, int n)
 	pg_atomic_write_u32(&crew->shared->wanted_loaders, n);
 	crew->next_start = 0;
 	crew->unborn = 0;
+	crew->unborn_until = 0;
 	signal_loaders(crew, SIGUSR1);
 }
 

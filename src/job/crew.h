@@ -27,6 +27,7 @@ typedef struct MmCrew
 								 * they began */
 	TimestampTz unborn_since;	/* the first of them */
 	TimestampTz unborn_last;
+	TimestampTz unborn_until;	/* end of the pause behind it */
 } MmCrew;
 
 /*

@@ -308,43 +308,6 @@ abort_checkpoint(Loader *l)
 	publish(l, GetCurrentTimestamp());
 }
 
-/* Of the transaction at work; the coordinator sees committed rejects only. */
-static bool
-rejects_exceed(const Loader *l)
-{
-	return l->job->options.reject_limit >= 0 &&
-		l->books.docs_rejected > l->job->options.reject_limit;
-}
-
-/*
- * A chunk without positions commits at its end, which may be hours away, or
- * never come when the disk is full of dead letters.  The limit may have been
- * raised meanwhile.
- */
-static void
-stop_for_rejects(Loader *l)
-{
-	MmJob	   *now = mm_job_load(l->job->job_id, false);
-	long long	job_id = l->job->job_id;
-	char	   *reason;
-
-	if (now == NULL)
-		return;
-	l->job->options.reject_limit = now->options.reject_limit;
-	if (!rejects_exceed(l))
-		return;
-	reason = mm_letter_worst(job_id);
-	l->told_to_stop = true;
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_EXCEPTION),
-			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
-					job_id, (long long) l->books.docs_rejected,
-					(long long) l->job->options.reject_limit),
-			 reason ? errdetail_internal("%s", reason) : 0,
-			 errhint("Change the mapping, or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
-					 job_id, job_id)));
-}
-
 /* Is it time to commit?  Also publishes the counters when that is due. */
 static bool
 checkpoint_due(Loader *l)
@@ -355,7 +318,11 @@ checkpoint_due(Loader *l)
 	if (TimestampDifferenceExceeds(l->state.updated_at, now,
 								   options->progress_interval_ms))
 		publish(l, now);
-	return rejects_exceed(l) || l->books.bytes_read >= options->checkpoint_bytes ||
+	/* the coordinator sees committed rejects only */
+	if (options->reject_limit >= 0 &&
+		l->books.docs_rejected > options->reject_limit)
+		return true;
+	return l->books.bytes_read >= options->checkpoint_bytes ||
 		TimestampDifferenceExceeds(l->began, now,
 								   options->checkpoint_interval_ms);
 }
@@ -418,8 +385,6 @@ look_around(Loader *l, uint32 rate)
 	CHECK_FOR_INTERRUPTS();
 	if (l->table->split == MM_SPLIT_NONE && mm_catalog_is_wanted())
 		give_way(l);
-	if (l->table->split == MM_SPLIT_NONE && rejects_exceed(l))
-		stop_for_rejects(l);
 	if (pace_due(l, rate))
 		pace(l, rate);
 	return stop_wanted() ||

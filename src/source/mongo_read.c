@@ -60,8 +60,6 @@ struct MmStream
  * Commands
  */
 
-#define NATURAL_BYTES (64 * 1024 * 1024)
-
 static void
 add_filter(bson_t *command, const char *filter)
 {
@@ -128,11 +126,7 @@ make_tail_query(const MmCollection *collection, const char *filter)
 	return command;
 }
 
-/*
- * find on everything; natural order, unless a filter wants its own plan.  In
- * the order of an index, documents move when they change, and may be missed or
- * come twice: what is read fast without one is.
- */
+/* find on everything; natural order, unless a filter wants its own plan. */
 static bson_t *
 make_scan_query(const MmCollection *collection, const char *filter,
 				int timeout_ms)
@@ -142,8 +136,7 @@ make_scan_query(const MmCollection *collection, const char *filter,
 
 	mm_mongo_add_target(command, "find", collection);
 	add_filter(command, filter);
-	if (collection->kind == MM_COLLECTION &&
-		(filter == NULL || collection->bytes <= NATURAL_BYTES))
+	if (filter == NULL && collection->kind == MM_COLLECTION)
 	{
 		BSON_APPEND_DOCUMENT_BEGIN(command, "hint", &hint);
 		BSON_APPEND_INT32(&hint, "$natural", 1);

@@ -364,15 +364,12 @@ wants_one_chunk(MmMongoSource *source, const MmCollection *collection,
 	*reason = no_id_ranges_reason(collection);
 	if (*reason)
 		return true;
-	if (collection->bytes <= chunk_bytes)
-	{
-		*reason = "the collection is small";
-		return true;
-	}
 	if (filter && !explain_filter(source, collection, filter, moving, error))
 		return false;
 	if (*moving)
 		*reason = "an index answers the filter";
+	else if (collection->bytes <= chunk_bytes)
+		*reason = "the collection is small";
 	return true;
 }
 
