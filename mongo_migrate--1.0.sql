@@ -190,7 +190,7 @@ CREATE TABLE mongo_migrate.secret (
   job_id        bigint PRIMARY KEY REFERENCES mongo_migrate.job ON DELETE CASCADE,
   uri           text NOT NULL
 );
-COMMENT ON TABLE mongo_migrate.secret IS 'connection strings with a password, until their job is final; never dumped';
+COMMENT ON TABLE mongo_migrate.secret IS 'connection strings with a password, until their job is completed, canceled or forgotten; never dumped';
 -- pg_read_all_data may not read it: there is no policy.
 ALTER TABLE mongo_migrate.secret ENABLE ROW LEVEL SECURITY;
 

@@ -169,8 +169,8 @@ extern void mm_pick_check_free(Oid relid, const char *schema,
  */
 extern void mm_pick_claim_targets(const MmJob *job);
 /*
- * Raises when a later job has found a table of this one empty, or made it so:
- * what this one has stored or left to store is not wanted in there any more.
+ * Raises when a later job has loaded a table of this one anew: what this one
+ * has stored or left to store is not wanted in there any more.
  * "what" is for the message.
  */
 extern void mm_pick_check_not_superseded(const MmJob *job, const char *what);

@@ -174,10 +174,10 @@ extern void mm_job_event(int64 job_id, const char *severity,
 /* The active job that loads this table, or 0. */
 extern int64 mm_job_of_relation(Oid relid);
 /*
- * The first job after this one that loaded the same table, or 0.  fresh: that
- * found it empty, or made it so.
+ * The first job after this one that loaded the same table, or 0.  anew: that
+ * emptied it, or found it empty and loaded the same collection.
  */
-extern int64 mm_job_after(Oid relid, int64 job_id, bool fresh);
+extern int64 mm_job_after(Oid relid, int64 job_id, bool anew);
 /*
  * Keeps other sessions from starting or retrying a job on a table of this
  * name until the end of the transaction; it need not exist.

@@ -798,7 +798,7 @@ mm_job_of_relation(Oid relid)
 }
 
 int64
-mm_job_after(Oid relid, int64 job_id, bool fresh)
+mm_job_after(Oid relid, int64 job_id, bool anew)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
@@ -807,11 +807,16 @@ mm_job_after(Oid relid, int64 job_id, bool fresh)
 	mm_arg_oid(&args, relid);
 	mm_arg_int8(&args, job_id);
 	mm_arg_text(&args, origin());
-	mm_arg_bool(&args, fresh);
+	mm_arg_bool(&args, anew);
 	mm_catalog_begin(&scope);
 	if (mm_catalog_query_latest("SELECT job_id FROM mongo_migrate.job_table"
 								" WHERE job_id > $2"
-								" AND (NOT $4 OR fresh)"
+								" AND (NOT $4 OR fresh AND"
+								" (if_exists = 'truncate'"
+								" OR (database, collection) IN"
+								" (SELECT o.database, o.collection"
+								" FROM mongo_migrate.job_table o"
+								" WHERE o.job_id = $2)))"
 								" AND " RELID_IN("$3") " = $1"
 								" ORDER BY job_id LIMIT 1", &args) == 1)
 		later = mm_row_int8(0, 1);
