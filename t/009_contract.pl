@@ -330,9 +330,10 @@ is(sql('SELECT string_agg(_id::text, $$,$$ ORDER BY _id) FROM whole'), '1,3,9', 
 
 # Two collections in one table, and the first had no document that fits.
 $mongo->python(q(client.shop.left.insert_one({'_id': 1, 'n': 'one'}); client.shop.right.insert_one({'_id': 2, 'n': 2})));
-sql('CREATE TABLE both (_id bigint PRIMARY KEY, n bigint)');
-load_ok($_, q(target => 'both', if_exists => 'append'), "$_ of two collections") foreach ('left', 'right');
-is(sql(q(SELECT * FROM migrate_replay((SELECT min(job_id) FROM migrate_jobs WHERE target = 'public.both'), mapping => '{"format": 1, "extra_column": null, "on_error": "set_null", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "n", "column": "n", "type": "bigint"}]}'))),
+sql('CREATE TABLE shared (_id bigint PRIMARY KEY, n bigint)');
+my $number = '{"format": 1, "extra_column": null, "on_error": "%s", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "n", "column": "n", "type": "bigint"}]}';
+load_ok($_, sprintf("target => 'shared', if_exists => 'append', mapping => '$number'", 'reject'), "$_ of two collections") foreach ('left', 'right');
+is(sql(sprintf "SELECT * FROM migrate_replay((SELECT min(job_id) FROM migrate_jobs WHERE target = 'public.shared'), mapping => '$number')", 'set_null'),
 	'1|0', 'what was rejected of the first is replayed behind the second');
 
 $mongo->python(q(client.shop.raising.update_one({'_id': 3}, {'$set': {'n': 5}})));
