@@ -43,6 +43,15 @@ typedef struct MmOptions
 	const char *infers;			/* given, and of use without a mapping only */
 } MmOptions;
 
+static inline bool
+mm_is_one_of(const char *word, const char *const *words, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (strcmp(word, words[i]) == 0)
+			return true;
+	return false;
+}
+
 extern MmOptions mm_options_parse(Jsonb *jsonb);
 extern MmInferOptions mm_options_infer(const MmOptions *options);
 
@@ -165,15 +174,11 @@ extern void mm_pick_check_free(Oid relid, const char *schema,
 /*
  * Same for the tables of a job that is to write to them again, when another
  * one has begun to load them meanwhile; locks keep others from doing so until
- * we have committed.
+ * we have committed.  Raises, too, when a later job has loaded a table anew: what
+ * this one has stored or left to store is not wanted in there any more.  "what"
+ * is for that message.
  */
-extern void mm_pick_claim_targets(const MmJob *job);
-/*
- * Raises when a later job has loaded a table of this one anew: what this one
- * has stored or left to store is not wanted in there any more.
- * "what" is for the message.
- */
-extern void mm_pick_check_not_superseded(const MmJob *job, const char *what);
+extern void mm_pick_claim_targets(const MmJob *job, const char *what);
 
 /* format.c: counts in at most six characters, bars. */
 extern char *mm_format_count(int64 count);

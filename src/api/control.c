@@ -137,8 +137,7 @@ migrate_retry(PG_FUNCTION_ARGS)
 						(long long) job->job_id);
 	if (job->state != MM_JOB_FAILED)
 		raise_wrong_state(job, "retry", hint);
-	mm_pick_claim_targets(job);
-	mm_pick_check_not_superseded(job, "retry");
+	mm_pick_claim_targets(job, "retry");
 	distrust_targets(job);
 	mm_chunk_retry(job->job_id);
 	mm_job_set_state(job->job_id, MM_JOB_QUEUED, NULL);

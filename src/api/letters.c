@@ -143,8 +143,7 @@ migrate_replay(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("migrate_replay()");
 	mm_input_check_encoding();
 	check_not_running(job);
-	mm_pick_claim_targets(job);
-	mm_pick_check_not_superseded(job, "replay the rejected documents of");
+	mm_pick_claim_targets(job, "replay the rejected documents of");
 	if (!PG_ARGISNULL(2))
 		how.contract = given_contract(job, PG_GETARG_JSONB_P(2));
 	if (!PG_ARGISNULL(3))

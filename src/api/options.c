@@ -197,12 +197,11 @@ unknown_key(const char *key)
 	MmClosest	closest;
 	const char *meant;
 
-	for (int i = 0; i < lengthof(later_keys); i++)
-		if (strcmp(key, later_keys[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("option \"%s\" is not supported by this version",
-							key)));
+	if (mm_is_one_of(key, later_keys, lengthof(later_keys)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("option \"%s\" is not supported by this version",
+						key)));
 	mm_closest_init(&closest, key);
 	for (int i = 0; i < lengthof(known_keys); i++)
 		mm_closest_try(&closest, known_keys[i]);
@@ -238,18 +237,10 @@ set_convert_option(MmOptions *options, const char *key, const char *value)
 	return true;
 }
 
-static bool
-is_for_inference(const char *key)
-{
-	static const char *const keys[] = {
-		"layout", "sample_size", "flatten_depth", "arrays", "id_type"
-	};
-
-	for (int i = 0; i < lengthof(keys); i++)
-		if (strcmp(key, keys[i]) == 0)
-			return true;
-	return false;
-}
+/* Those that say how a mapping is inferred, and nothing else. */
+static const char *const inference_keys[] = {
+	"layout", "sample_size", "flatten_depth", "arrays", "id_type"
+};
 
 /* value: text of a scalar, NULL for null. */
 static void
@@ -352,7 +343,8 @@ mm_options_parse(Jsonb *jsonb)
 		else if (token == WJB_VALUE)
 		{
 			set_option(&options, key, scalar_text(key, &value));
-			if (is_for_inference(key))
+			if (mm_is_one_of(key, inference_keys,
+							 lengthof(inference_keys)))
 				options.infers = key;
 		}
 	}

@@ -153,8 +153,27 @@ mm_pick_check_free(Oid relid, const char *schema, const char *table)
 	check_free(relid, schema, table, 0);
 }
 
+/* Of a job that loaded the table anew later: this one's rows are gone. */
+static void
+check_not_superseded(const MmJob *job, const MmJobTable *table,
+					 const char *what)
+{
+	int64		later = mm_job_after(table->relid, job->job_id, true);
+
+	if (later != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot %s migration job %lld", what,
+						(long long) job->job_id),
+				 errdetail("Migration job %lld began with table \"%s.%s\" empty: the rows of job %lld are not in it any more.",
+						   (long long) later, table->target_schema,
+						   table->target_table, (long long) job->job_id),
+				 errhint("What job %lld has rejected can be replayed for that job.",
+						 (long long) later)));
+}
+
 void
-mm_pick_claim_targets(const MmJob *job)
+mm_pick_claim_targets(const MmJob *job, const char *what)
 {
 	ListCell   *lc;
 
@@ -168,32 +187,8 @@ mm_pick_claim_targets(const MmJob *job)
 		mm_job_lock_target(get_rel_namespace(table->relid), name);
 		check_free(table->relid, table->target_schema, table->target_table,
 				   job->job_id);
+		check_not_superseded(job, table, what);
 		if (table->foreign)
 			mm_job_claim_table(job->job_id, table);
-	}
-}
-
-void
-mm_pick_check_not_superseded(const MmJob *job, const char *what)
-{
-	ListCell   *lc;
-
-	foreach(lc, mm_job_load_tables(job->job_id))
-	{
-		const MmJobTable *table = lfirst(lc);
-		int64		later = OidIsValid(table->relid) ?
-			mm_job_after(table->relid, job->job_id, true) : 0;
-
-		if (later != 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("cannot %s migration job %lld", what,
-							(long long) job->job_id),
-					 errdetail("Migration job %lld began with table \"%s.%s\" empty: the rows of job %lld are not in it any more.",
-							   (long long) later, table->target_schema,
-							   table->target_table,
-							   (long long) job->job_id),
-					 errhint("What job %lld has rejected can be replayed for that job.",
-							 (long long) later)));
 	}
 }

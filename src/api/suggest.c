@@ -21,15 +21,6 @@ MM_FUNCTION(mongo_migrate_suggestion);
 
 #define REPAIR_TEXT "set invalid_text to \"strip\" or \"replace\""
 
-static bool
-is_one_of(const char *name, const char *const *names, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	return false;
-}
-
 /* BSON types that hold text, which may be none that PostgreSQL can hold. */
 static bool
 is_text(const char *bson_type)
@@ -39,7 +30,7 @@ is_text(const char *bson_type)
 		"dbPointer"
 	};
 
-	return is_one_of(bson_type, names, lengthof(names));
+	return mm_is_one_of(bson_type, names, lengthof(names));
 }
 
 static bool
@@ -47,7 +38,7 @@ is_number(const char *bson_type)
 {
 	static const char *const names[] = {"int", "long", "double", "decimal"};
 
-	return is_one_of(bson_type, names, lengthof(names));
+	return mm_is_one_of(bson_type, names, lengthof(names));
 }
 
 static bool
@@ -63,7 +54,7 @@ takes_text(const char *column_type)
 {
 	static const char *const names[] = {"text", "json", "jsonb"};
 
-	return is_one_of(column_type, names, lengthof(names));
+	return mm_is_one_of(column_type, names, lengthof(names));
 }
 
 static bool
@@ -79,11 +70,11 @@ wider_number(const char *column_type, const char *bson_type)
 	static const char *const integers[] = {"smallint", "integer"};
 	static const char *const others[] = {"bigint", "double precision"};
 
-	if (is_one_of(column_type, integers, lengthof(integers)))
+	if (mm_is_one_of(column_type, integers, lengthof(integers)))
 		return is_fractional(bson_type) ? "numeric" : "bigint";
 	if (strcmp(column_type, "real") == 0)
 		return "double precision or numeric";
-	if (is_one_of(column_type, others, lengthof(others)) ||
+	if (mm_is_one_of(column_type, others, lengthof(others)) ||
 		starts_with(column_type, "numeric("))
 		return "numeric";
 	return NULL;

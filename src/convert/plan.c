@@ -89,10 +89,8 @@ read_default(MmColumn *column)
 static void
 check_document(const MmColumn *column)
 {
-	const MmValueType *type = &column->type;
+	const MmValueType *type = mm_value_base_type(&column->type);
 
-	while (type->kind == MM_KIND_DOMAIN)
-		type = type->element;
 	if (type->kind != MM_KIND_JSONB && type->kind != MM_KIND_JSON &&
 		type->kind != MM_KIND_JSON_TEXT)
 		ereport(ERROR,

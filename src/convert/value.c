@@ -323,8 +323,7 @@ mm_value_loses_padding(const MmValue *value, const MmValueType *type)
 {
 	if (value->type != MM_BSON_STRING)
 		return false;
-	while (type->kind == MM_KIND_DOMAIN)
-		type = type->element;
+	type = mm_value_base_type(type);
 	return type->kind >= MM_KIND_BIGINT && type->kind <= MM_KIND_NUMERIC &&
 		mm_input_is_padded((const char *) value->data);
 }

@@ -99,6 +99,16 @@ extern void mm_value_type_set_builder(MmValueType *type,
 extern MmFit mm_value_convert(const MmValue *value, MmValueType *type,
 							  Datum *result, MmOutcome *outcome);
 extern MmFit mm_value_null(MmValueType *type);
+
+/* What a domain stands for. */
+static inline const MmValueType *
+mm_value_base_type(const MmValueType *type)
+{
+	while (type->kind == MM_KIND_DOMAIN)
+		type = type->element;
+	return type;
+}
+
 extern bool mm_value_loses_padding(const MmValue *value,
 								   const MmValueType *type);
 extern bool mm_value_is_uuid(const MmValue *value, MmUuidForm form,

@@ -234,14 +234,14 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 {
 	Loader	   *l = arg;
 
-	if (why->new_fields != NIL &&
-		list_length(l->new_fields) >= MaxHeapAttributeNumber)
-		return;					/* more than a table takes */
 	if (why->new_fields != NIL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(l->chunk_context);
 
-		l->new_fields = mm_widen_add_fields(l->new_fields, why->new_fields);
+		/* no more than a table takes */
+		if (list_length(l->new_fields) < MaxHeapAttributeNumber)
+			l->new_fields = mm_widen_add_fields(l->new_fields,
+												why->new_fields);
 		MemoryContextSwitchTo(old);
 		return;
 	}

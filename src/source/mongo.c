@@ -250,6 +250,17 @@ mm_mongo_add_collation(bson_t *command, const MmCollection *collection)
 		BSON_APPEND_DOCUMENT(command, "collation", &collation);
 }
 
+/* An aggregate whose array of stages is open. */
+bson_t *
+mm_mongo_begin_aggregate(const MmCollection *collection, bson_t *pipeline)
+{
+	bson_t	   *command = mm_mongo_bson();
+
+	mm_mongo_add_target(command, "aggregate", collection);
+	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", pipeline);
+	return command;
+}
+
 /* A stage of a pipeline: n documents at random. */
 void
 mm_mongo_add_sample(bson_t *pipeline, const char *key, int64 n)

@@ -159,6 +159,8 @@ extern void mm_mongo_add_target(bson_t *command, const char *verb,
 								const MmCollection *collection);
 extern void mm_mongo_add_collation(bson_t *command,
 								   const MmCollection *collection);
+extern bson_t *mm_mongo_begin_aggregate(const MmCollection *collection,
+										bson_t *pipeline);
 extern void mm_mongo_add_sample(bson_t *pipeline, const char *key, int64 n);
 extern void mm_mongo_add_match(bson_t *pipeline, const char *key,
 							   const char *filter);

@@ -308,13 +308,11 @@ static bson_t *
 make_matching_query(const MmCollection *collection, const char *filter,
 					bool sampled, int timeout_ms)
 {
-	bson_t	   *command = mm_mongo_bson();
 	bson_t		pipeline;
+	bson_t	   *command = mm_mongo_begin_aggregate(collection, &pipeline);
 	bson_t		stage;
 	bson_t		child;
 
-	mm_mongo_add_target(command, "aggregate", collection);
-	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", &pipeline);
 	if (sampled)
 		mm_mongo_add_sample(&pipeline, "0", MATCHING_SAMPLE);
 	mm_mongo_add_match(&pipeline, sampled ? "1" : "0", filter);

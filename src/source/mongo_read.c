@@ -154,12 +154,10 @@ static bson_t *
 make_random_query(const MmCollection *collection, const char *filter,
 				  int64 n, int timeout_ms)
 {
-	bson_t	   *command = mm_mongo_bson();
 	bson_t		pipeline;
+	bson_t	   *command = mm_mongo_begin_aggregate(collection, &pipeline);
 	bson_t		child;
 
-	mm_mongo_add_target(command, "aggregate", collection);
-	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", &pipeline);
 	if (filter)
 		mm_mongo_add_match(&pipeline, "0", filter);
 	mm_mongo_add_sample(&pipeline, filter ? "1" : "0", n);

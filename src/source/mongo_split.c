@@ -110,13 +110,11 @@ mm_mongo_split_id_ends(MmSource *base, const MmCollection *collection,
 bson_t *
 mm_mongo_split_sample_query(const MmCollection *collection, int64 n)
 {
-	bson_t	   *command = mm_mongo_bson();
 	bson_t		pipeline;
+	bson_t	   *command = mm_mongo_begin_aggregate(collection, &pipeline);
 	bson_t		stage;
 	bson_t		child;
 
-	mm_mongo_add_target(command, "aggregate", collection);
-	BSON_APPEND_ARRAY_BEGIN(command, "pipeline", &pipeline);
 	mm_mongo_add_sample(&pipeline, "0", n);
 	BSON_APPEND_DOCUMENT_BEGIN(&pipeline, "1", &stage);
 	mm_mongo_add_id_key(&stage, "$project", 1);
