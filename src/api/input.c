@@ -18,6 +18,9 @@
 /* Collections up to this size are read whole to infer columns. */
 #define READ_WHOLE 100000
 
+/* A choice at random that fails is made again. */
+#define SAMPLE_ATTEMPTS 5
+
 /*
  * Database and collection: with a database given by option or source,
  * nothing is split, since the names of collections may hold dots.
@@ -84,19 +87,44 @@ mm_input_close(MmInput *input)
 	input->source->ops->close(input->source);
 }
 
-static void
-read_documents(MmInput *input, MmStream *stream, MmInfer *infer)
+/*
+ * Reads a sample, n documents or (0) all of them; NULL with error set.  When
+ * there is no time for all, "enough" of them will do.
+ */
+static MmInfer *
+try_infer(MmInput *input, const char *filter,
+		  const MmInferOptions *infer_options, int64 n, int64 enough,
+		  MmSourceError *error)
 {
-	MmSourceError error = {0};
+	const MmSourceOps *ops = input->source->ops;
+	MmInfer    *infer = mm_infer_begin(infer_options);
+	MmStream   *stream = ops->open_sample(input->source, input->collection,
+										  filter, n, mm_sample_timeout_ms,
+										  error);
 	const uint8 *doc;
 	uint32		len;
 	MmNext		next;
 
-	while ((next = input->source->ops->next(stream, &doc, &len,
-											&error)) == MM_NEXT_DOCUMENT)
+	if (stream == NULL)
+		return NULL;
+	while ((next = ops->next(stream, &doc, &len, error)) == MM_NEXT_DOCUMENT)
 		(void) mm_infer_document(infer, doc, len);
-	if (next == MM_NEXT_ERROR)
-		mm_source_raise(&error);
+	ops->close_stream(stream);
+	if (next == MM_NEXT_ERROR &&
+		!(error->timed_out && n == 0 && enough > 0 &&
+		  mm_infer_documents(infer) >= enough))
+		return NULL;
+	return infer;
+}
+
+static void
+raise_sample_error(MmSourceError *error)
+{
+	if (error->timed_out)
+		strlcpy(error->hint,
+				"Raise mongo_migrate.sample_timeout, set a smaller sample_size, or give a mapping.",
+				sizeof(error->hint));
+	mm_source_raise(error);
 }
 
 List *
@@ -104,25 +132,23 @@ mm_input_infer(MmInput *input, const char *filter, const MmOptions *options,
 			   const MmInferOptions *infer_options, int64 *documents)
 {
 	const MmCollection *collection = input->collection;
-	const MmSourceOps *ops = input->source->ops;
 	bool		whole = options->sample_size == 0 ||
 		(collection->kind == MM_COLLECTION &&
 		 collection->documents <= READ_WHOLE);
-	MmInfer    *infer = mm_infer_begin(infer_options);
+	MmInfer    *infer;
 	MmSourceError error = {0};
 	MmIdEnds	ends = {0};
-	MmStream   *stream;
+	int			attempts = 0;
 
 	if (collection->has_id_index &&
-		!ops->id_ends(input->source, collection, &ends, &error))
+		!input->source->ops->id_ends(input->source, collection, &ends,
+									 &error))
 		mm_source_raise(&error);
-	stream = ops->open_sample(input->source, collection, filter,
+	while ((infer = try_infer(input, filter, infer_options,
 							  whole ? 0 : options->sample_size,
-							  mm_sample_timeout_ms, &error);
-	if (stream == NULL)
-		mm_source_raise(&error);
-	read_documents(input, stream, infer);
-	ops->close_stream(stream);
+							  options->sample_size, &error)) == NULL)
+		if (!error.unlucky || ++attempts == SAMPLE_ATTEMPTS)
+			raise_sample_error(&error);
 	*documents = mm_infer_documents(infer);
 	return mm_infer_finish(infer, ends.first, ends.last);
 }

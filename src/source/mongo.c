@@ -45,6 +45,8 @@
 #define KEEP_BLOCKS		(32 * 1024 * 1024)
 #define KEEP_FREE		(256 * 1024 * 1024)
 
+bool		mm_mongo_is_worker = false;
+
 /* The session of a connection that broke, if it has not been killed yet. */
 static bool has_lost_session = false;
 static uint8 lost_session[16];
@@ -83,6 +85,7 @@ mm_source_process_init(void)
 	 * Replies are buffers of megabytes, freed again and again: mapped memory
 	 * would be zeroed by the kernel each time.
 	 */
+	mm_mongo_is_worker = true;
 	mallopt(M_MMAP_THRESHOLD, KEEP_BLOCKS);
 	mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
 	start_driver();

@@ -67,6 +67,7 @@ typedef struct MmWire
 	MmWireFailure failure;		/* the last one, until a call succeeds */
 	char		failure_text[512];	/* a sentence for each server */
 	bool		lost;			/* a connection that had worked broke */
+	bool		lost_silent;	/* since nothing came in time */
 	char		lost_text[384];
 } MmWire;
 
@@ -95,6 +96,8 @@ typedef struct MmMongoSource
 	uint32		chosen;			/* server for what is opened next, by the read
 								 * preference; 0: choose one */
 	mongoc_read_prefs_t *any_role;	/* to read from it */
+	List	   *caught_up;		/* secondaries that have been waited for */
+	List	   *lagging;		/* and those that it was in vain for */
 	dlist_head	cursors;		/* open MmMongoCursor */
 	bool		connected;		/* has worked once */
 	bool		broken;			/* the last call failed on the way */
@@ -105,6 +108,9 @@ typedef struct MmMongoSource
 #define MM_MONGO_CLOSE_BUDGET	500000
 
 /* mongo.c */
+
+/* Is this process one of a job, and serves no other source? */
+extern bool mm_mongo_is_worker;
 
 /*
  * Text of the driver or the server, as a string in the server encoding; what
@@ -187,7 +193,10 @@ extern void mm_mongo_error_set(MmMongoSource *source,
 							   const bson_error_t *failure, const char *ns,
 							   MmSourceError *error);
 /* The code in source->reply, 0: none. */
+#define MM_MONGO_TIME_LIMIT		50	/* MaxTimeMSExpired */
 #define MM_MONGO_KEY_NOT_FOUND	211	/* no record to resume behind */
+#define MM_MONGO_SAMPLE_FAILED	28799	/* $sample met too many twice */
+#define MM_MONGO_SAMPLE_FAILED_TIMESERIES	5422103
 extern int	mm_mongo_error_code(const MmMongoSource *source);
 extern void mm_mongo_error_uri(const bson_error_t *failure,
 							   MmSourceError *error);
@@ -229,8 +238,12 @@ typedef struct MmMongoCursor
 /* Documents per reply for replies of about 1.5 MB. */
 extern int32 mm_mongo_cursor_batch_size(uint32 average_bytes);
 
-/* A server for the client's read preference; 0 with error set if none. */
-extern uint32 mm_mongo_select_server(MmMongoSource *source, const char *ns,
+/*
+ * A server for the client's read preference that does not lag (mongo_lag.c);
+ * 0 with error set if none.
+ */
+extern uint32 mm_mongo_select_server(MmMongoSource *source,
+									 const char *database, const char *ns,
 									 MmSourceError *error);
 
 /*
@@ -266,6 +279,20 @@ extern bool mm_mongo_concern_add(MmMongoSource *source, uint32 server_id,
 								 const bson_t **command, const char *ns,
 								 MmSourceError *error);
 
+/*
+ * mongo_lag.c: a secondary is made to apply what the primary had written,
+ * unless it was before.  False with error set; when it takes longer than
+ * a server may take to connect, it is in source->lagging then.  "database" is
+ * one that the user may read.
+ */
+extern bool mm_mongo_lag_wait(MmMongoSource *source, uint32 server_id,
+							  const char *database, MmSourceError *error);
+/*
+ * The primary, for a session whose read preference allows it when there is no
+ * other; else 0.
+ */
+extern uint32 mm_mongo_lag_way_out(MmMongoSource *source);
+
 /* mongo_describe.c */
 extern bool mm_mongo_describe(MmSource *source, const char *database,
 							  const char *collection, MmCollection **result,
@@ -296,10 +323,13 @@ typedef struct MmMongoMember
 	bytea	   *pin;
 } MmMongoMember;
 
-/* Picks one by the read preference, and makes it source->pinned. */
+/*
+ * Picks one by the read preference, and makes it source->pinned.  patience_ms:
+ * how long a majority may take to follow it.
+ */
 extern bool mm_mongo_member_choose(MmMongoSource *source,
 								   const MmCollection *collection,
-								   MmMongoMember *member,
+								   int patience_ms, MmMongoMember *member,
 								   MmSourceError *error);
 /* Makes the server of a pin source->pinned, without asking it anything. */
 extern bool mm_mongo_member_find(MmMongoSource *source, const bytea *pin,
@@ -336,8 +366,15 @@ extern bool mm_mongo_split_id_ends(MmSource *source,
 								   const MmCollection *collection,
 								   MmIdEnds *result, MmSourceError *error);
 
-/* A sample is enough for chunks that differ by a quarter or so in size. */
-#define MM_MONGO_SAMPLES_PER_CHUNK	16
+/*
+ * How many documents a chunk of the sample has: 16 make chunks that differ by
+ * a quarter or so in size; fewer where that were too many bytes to read.
+ */
+extern int	mm_mongo_split_samples(const MmCollection *collection,
+								   int nchunks);
+
+/* A sample that fails by chance is taken again, before all are read. */
+#define MM_MONGO_SAMPLE_ATTEMPTS	3
 
 /* Above this share (1/n) of the documents, $sample reads all of them. */
 #define MM_MONGO_SAMPLE_SHARE		20

@@ -266,21 +266,29 @@ connect_unix(MmWire *wire, const mongoc_host_list_t *host, int64 deadline)
 	return sock;
 }
 
-/* Keeps why a handshake failed; "answered" tells whether bytes came back. */
+/*
+ * Keeps why a handshake failed.  A mongod without TLS hangs up; but so do
+ * those that go down, or have too many connections, and what stands before
+ * them: that is no last word.
+ */
 static void
-note_tls_failure(MmWire *wire, const char *host, bool answered, int code,
+note_tls_failure(MmWire *wire, const char *host, bool closed, int code,
 				 const char *driver_text)
 {
 	char		text[sizeof(wire->failure_text)];
 
-	/* A server without TLS hangs up, or answers in its own protocol. */
 	if (strstr(driver_text, "wrong version number") ||
-		strstr(driver_text, "http request") ||
-		(!answered && code != ETIMEDOUT))
+		strstr(driver_text, "http request"))
 		mm_mongo_wire_note(wire, MM_WIRE_NO_TLS,
 						   "TLS handshake failed: the server answered without TLS.");
 	else if (code == ETIMEDOUT)
 		mm_mongo_wire_note_no_answer(wire, host);
+	else if (closed)
+	{
+		snprintf(text, sizeof(text),
+				 "TLS handshake failed: %s closed the connection.", host);
+		mm_mongo_wire_note(wire, MM_WIRE_CLOSED, text);
+	}
 	else
 	{
 		snprintf(text, sizeof(text), "%s%s.",
@@ -310,7 +318,7 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 	{
 		mongoc_stream_destroy(base);
 		/* The reason, such as a missing file, is only in the log. */
-		note_tls_failure(wire, host->host_and_port, true, 0,
+		note_tls_failure(wire, host->host_and_port, false, 0,
 						 mm_mongo_log_last());
 		return NULL;
 	}
@@ -318,7 +326,8 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 										   Max(left, 0) / 1000, &failure))
 	{
 		if (wire->leave == MM_WIRE_STAY)
-			note_tls_failure(wire, host->host_and_port, stream->answered,
+			note_tls_failure(wire, host->host_and_port,
+							 mm_mongo_stream_is_closed(stream),
 							 bson_get_monotonic_time() >= deadline ?
 							 ETIMEDOUT : stream->last_errno,
 							 failure.message);

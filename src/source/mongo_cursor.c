@@ -36,6 +36,9 @@
 
 #define MAX_BATCH_SIZE		100000
 
+/* Choices at random, to find another than one certain member. */
+#define SELECT_TIMES		16
+
 /* How long the documents of a reply should last, in us. */
 #define TARGET_REPLY_TIME	1000000
 
@@ -211,9 +214,9 @@ get_more(MmMongoCursor *cursor, MmSourceError *error)
 	return ok;
 }
 
-uint32
-mm_mongo_select_server(MmMongoSource *source, const char *ns,
-					   MmSourceError *error)
+/* By the read preference, and at random where that allows several. */
+static uint32
+select_any(MmMongoSource *source, const char *ns, MmSourceError *error)
 {
 	const mongoc_read_prefs_t *preference =
 		mongoc_client_get_read_prefs(source->client);
@@ -230,6 +233,40 @@ mm_mongo_select_server(MmMongoSource *source, const char *ns,
 	if (!mm_mongo_finish(source, id != 0, &failure, ns, error))
 		return 0;
 	return id;
+}
+
+/* Another one than the members that were found to lag, if there is one. */
+static uint32
+select_other(MmMongoSource *source, const char *ns, MmSourceError *error)
+{
+	uint32		id = select_any(source, ns, error);
+
+	for (int i = 1; i < SELECT_TIMES && id != 0 &&
+		 list_member_int(source->lagging, id); i++)
+		id = select_any(source, ns, error);
+	return id;
+}
+
+uint32
+mm_mongo_select_server(MmMongoSource *source, const char *database,
+					   const char *ns, MmSourceError *error)
+{
+	/* A session asks many questions: it finds out once. */
+	if (mm_mongo_is_worker)
+		source->lagging = NIL;
+	for (;;)
+	{
+		uint32		id = select_other(source, ns, error);
+
+		if (id == 0)
+			return 0;
+		if (list_member_int(source->lagging, id))
+			return mm_mongo_lag_way_out(source);
+		if (mm_mongo_lag_wait(source, id, database, error))
+			return id;
+		if (!list_member_int(source->lagging, id))
+			return 0;
+	}
 }
 
 /* Tells the server that the cursor is not needed any more. */
@@ -336,7 +373,8 @@ mm_mongo_cursor_open(MmMongoSource *source, const char *database,
 
 	cursor->server_id = source->pinned ? source->pinned : source->chosen;
 	if (cursor->server_id == 0)
-		cursor->server_id = mm_mongo_select_server(source, ns, error);
+		cursor->server_id = mm_mongo_select_server(source, database, ns,
+												   error);
 	if (cursor->server_id != 0 &&
 		mm_mongo_concern_add(source, cursor->server_id, &command, ns, error) &&
 		mm_mongo_run(source, database, command, cursor->server_id, ns,

@@ -167,8 +167,8 @@ add_stats(MmMongoSource *source, MmCollection *collection,
 	if (collection->kind == MM_COLLECTION_VIEW)
 		return true;
 	BSON_APPEND_UTF8(command, "collStats", mm_mongo_utf8(collection->name));
-	if (!mm_mongo_run(source, mm_mongo_utf8(collection->database), command, 0,
-					  mm_mongo_ns(collection), error))
+	if (!mm_mongo_run(source, mm_mongo_utf8(collection->database), command,
+					  source->chosen, mm_mongo_ns(collection), error))
 		return false;
 	if (!bson_iter_init(&iter, source->reply))
 		return true;
@@ -284,6 +284,20 @@ set_missing_error(MmMongoSource *source, const char *database,
 						NULL, hint);
 }
 
+/*
+ * One server for all questions, until source->chosen is 0 again: another may
+ * lag behind.
+ */
+static bool
+choose_server(MmMongoSource *source, const char *database,
+			  MmSourceError *error)
+{
+	source->pinned = 0;
+	source->chosen = mm_mongo_select_server(source, mm_mongo_utf8(database),
+											NULL, error);
+	return source->chosen != 0;
+}
+
 bool
 mm_mongo_describe(MmSource *base, const char *database,
 				  const char *name, MmCollection **result,
@@ -291,16 +305,23 @@ mm_mongo_describe(MmSource *base, const char *database,
 {
 	MmMongoSource *source = (MmMongoSource *) base;
 	List	   *entries;
+	bool		ok;
 
-	if (!mm_mongo_describe_entries(source, database, name, &entries, error))
+	if (!choose_server(source, database, error))
 		return false;
-	if (entries == NIL)
+	ok = mm_mongo_describe_entries(source, database, name, &entries, error);
+	if (ok && entries == NIL)
 	{
 		set_missing_error(source, database, name, error);
-		return false;
+		ok = false;
 	}
-	*result = linitial(entries);
-	return add_stats(source, *result, error);
+	if (ok)
+	{
+		*result = linitial(entries);
+		ok = add_stats(source, *result, error);
+	}
+	source->chosen = 0;
+	return ok;
 }
 
 /* aggregate [{$sample}, {$match}, {$count}], the first only if sampled. */
@@ -418,6 +439,7 @@ mm_mongo_describe_list(MmSource *base, const char *database,
 	MmMongoSource *source = (MmMongoSource *) base;
 	List	   *entries;
 	ListCell   *lc;
+	bool		ok;
 
 	*result = NIL;
 	if (database == NULL)
@@ -429,8 +451,11 @@ mm_mongo_describe_list(MmSource *base, const char *database,
 							"Name one in the call, or in the connection string behind the hosts.");
 		return false;
 	}
-	if (!mm_mongo_describe_entries(source, database, NULL, &entries, error))
+	if (!choose_server(source, database, error))
 		return false;
+	ok = mm_mongo_describe_entries(source, database, NULL, &entries, error);
+	if (!ok)
+		entries = NIL;
 	foreach(lc, entries)
 	{
 		MmCollection *collection = lfirst(lc);
@@ -440,9 +465,13 @@ mm_mongo_describe_list(MmSource *base, const char *database,
 			continue;
 		/* No numbers for what we may not read, or was dropped just now. */
 		if (!add_stats(source, collection, error) && source->broken)
-			return false;
+		{
+			ok = false;
+			break;
+		}
 		*result = lappend(*result, collection);
 	}
+	source->chosen = 0;
 	list_sort(*result, compare_names);
-	return true;
+	return ok;
 }

@@ -34,8 +34,8 @@
 static const int transient_codes[] = {
 	6, 7, 24, 43, 50, 63, 64, 70, 89, 90, 91, 112, 117, 133, 134, 136, 175, 187,
 	189, 202, 211, 237, 239, 246, 251, 262, 282, 290, 314, 317, 358, 365, 384, 402, 406,
-	407, 412, 9001, 10107, 11600, 11601, 11602, 12586, 12587, 13388, 13435, 13436,
-	50915, 91331
+	407, 412, 433, 449, 450, 453, 462, 9001, 10107, 11600, 11601, 11602, 12586,
+	12587, 13388, 13435, 13436, 28799, 50915, 91331, 5422103, 10045600
 };
 
 static const char *const transient_labels[] = {
@@ -244,7 +244,8 @@ set_unauthorized_error(MmMongoSource *source, const bson_error_t *failure,
 														 failure->message));
 	const char *dot = ns ? strchr(ns, '.') : NULL;
 
-	if (source->username == NULL)
+	/* The name may be in a certificate, or come from the surroundings. */
+	if (source->username == NULL && source->auth_mechanism == NULL)
 		mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
 							psprintf("MongoDB server \"%s\" requires authentication",
 									 source->name),
@@ -252,6 +253,13 @@ set_unauthorized_error(MmMongoSource *source, const bson_error_t *failure,
 							source->is_server ?
 							"Use CREATE USER MAPPING or ALTER USER MAPPING ... OPTIONS (username '...', password '...')." :
 							"Put user name and password into the connection string, or into CREATE USER MAPPING for a server.");
+	else if (source->username == NULL)
+		mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
+							ns ? psprintf("MongoDB user of server \"%s\" may not read \"%s\"",
+										  source->name, ns) :
+							psprintf("MongoDB user of server \"%s\" may not do this",
+									 source->name),
+							detail, NULL);
 	else if (dot == NULL)
 		mm_mongo_error_fill(error, ERRCODE_FDW_ERROR,
 							psprintf("MongoDB user \"%s\" may not do this on server \"%s\"",
@@ -300,6 +308,9 @@ set_server_error(MmMongoSource *source, const bson_error_t *failure,
 						text, NULL);
 	error->transient = is_transient_code(failure->code) ||
 		has_transient_label(source->reply);
+	error->timed_out = failure->code == MM_MONGO_TIME_LIMIT;
+	error->unlucky = failure->code == MM_MONGO_SAMPLE_FAILED ||
+		failure->code == MM_MONGO_SAMPLE_FAILED_TIMESERIES;
 }
 
 /*
@@ -338,7 +349,8 @@ connect_hint(MmMongoSource *source)
 				return "To wait longer, raise mongo_migrate.connect_timeout.";
 			return "If the server requires TLS, add tls=true to its uri. To wait longer, raise mongo_migrate.connect_timeout.";
 		case MM_WIRE_CLOSED:
-			return source->wire.use_tls ? NULL :
+			return source->wire.use_tls ?
+				"If the server does not use TLS, remove tls=true from its uri." :
 				"If the server requires TLS, add tls=true to its uri.";
 		case MM_WIRE_NO_TLS:
 			return "Remove tls=true from the uri of the server.";
@@ -403,6 +415,8 @@ set_lost_error(MmMongoSource *source, const bson_error_t *failure,
 								 source->name),
 						wire->lost ? clean_text(source, wire->lost_text) :
 						describe_failure(source, failure),
+						wire->lost && wire->lost_silent ?
+						"If the server needs longer to answer, raise mongo_migrate.socket_timeout, or socket_timeout of the server." :
 						NULL);
 	error->transient = true;
 }

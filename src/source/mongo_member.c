@@ -43,10 +43,10 @@
 #include "miscadmin.h"
 #include "source/mongo.h"
 #include "storage/latch.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-/* How long a majority may take to follow, and how often to ask. */
-#define SETTLE_MS		5000
+/* How often to ask whether a majority follows. */
 #define SETTLE_STEP_MS	50
 
 /* What hello tells of a server. */
@@ -103,13 +103,14 @@ ask_hello(MmMongoSource *source, Hello *hello, MmSourceError *error)
 
 /* Waits until a majority knows what was written by now, if it does soon. */
 static bool
-settle(MmMongoSource *source, Hello *hello, MmSourceError *error)
+settle(MmMongoSource *source, Hello *hello, int patience_ms,
+	   MmSourceError *error)
 {
 	uint64		written = hello->written;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													patience_ms);
 
-	for (int waited = 0;
-		 hello->majority < written && waited < SETTLE_MS;
-		 waited += SETTLE_STEP_MS)
+	while (hello->majority < written && GetCurrentTimestamp() < until)
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, SETTLE_STEP_MS,
@@ -197,10 +198,12 @@ mm_mongo_member_pin_collection(const MmCollection *collection)
 
 bool
 mm_mongo_member_choose(MmMongoSource *source, const MmCollection *collection,
-					   MmMongoMember *member, MmSourceError *error)
+					   int patience_ms, MmMongoMember *member,
+					   MmSourceError *error)
 {
-	char	   *ns = mm_mongo_ns(collection);
-	uint32		server_id = mm_mongo_select_server(source, ns, error);
+	uint32		server_id =
+		mm_mongo_select_server(source, mm_mongo_utf8(collection->database),
+							   mm_mongo_ns(collection), error);
 	Hello		hello;
 
 	memset(member, 0, sizeof(*member));
@@ -213,7 +216,8 @@ mm_mongo_member_choose(MmMongoSource *source, const MmCollection *collection,
 		return true;
 	source->pinned = server_id;
 	if (!ask_hello(source, &hello, error) ||
-		(hello.is_member && !settle(source, &hello, error)))
+		(hello.is_member && !settle(source, &hello, patience_ms,
+									  error)))
 	{
 		/* 4.4.0 and 4.4.1 do not know it. */
 		member->refusal = "the server does not answer hello";

@@ -144,6 +144,9 @@ make_scan_query(const MmCollection *collection, const char *filter,
 	}
 	mm_mongo_add_collation(command, collection);
 	add_batch_size(command, collection);
+	/* Before MongoDB 6.0 pipelines do not use the disk unless told to. */
+	if (collection->kind == MM_COLLECTION_VIEW)
+		BSON_APPEND_BOOL(command, "allowDiskUse", true);
 	if (timeout_ms > 0)
 		BSON_APPEND_INT32(command, "maxTimeMS", timeout_ms);
 	return command;

@@ -22,10 +22,11 @@
  * costs the server more.  It is gone
  *
  * - when only a few documents seem to be left;
- * - when a reply goes beyond the upper bound: that reply is thrown away, and
- *	 the chunk ends the exact way.  (The _id of the bound would tell where,
- *	 too, unless its document was deleted meanwhile, or even inserted again
- *	 and stands in this very reply a second time.)
+ * - when a reply goes beyond the upper bound, or does not tell where it ends,
+ *	 as the last one of newer servers: that reply is thrown away, and the chunk
+ *	 ends the exact way.  (The _id of the bound would tell where, too, unless
+ *	 its document was deleted meanwhile, or even inserted again and stands in
+ *	 this very reply a second time.)
  * - when the record to start behind was deleted (code 211): one of the records
  *	 before it, or the beginning of the collection, is started at instead, and
  *	 what is not behind it is skipped.  After a reply that brought something,
@@ -50,7 +51,8 @@
 #define RECORD_ID_BYTES		(1 + sizeof(RECORD_ID_NAME) + sizeof(int64))
 
 /* Records before a deleted one that are tried one by one, then in leaps. */
-#define TRY_EACH	16
+#define TRY_EACH	64
+#define TRY_GROUP	4
 
 /* Documents before the bound that are not worth a guess. */
 #define FEW_DOCUMENTS	200
@@ -64,6 +66,7 @@ struct MmMongoRecords
 	MmMongoSource *source;
 	MmCollection *collection;
 	const bytea *pin;
+	int64		lower;			/* the last record before the chunk; 0: none */
 	int64		upper;			/* the last record of the chunk */
 	int64		start;			/* "after" when the stream was opened */
 	int64		after;			/* up to here everything was given out */
@@ -210,7 +213,19 @@ open_behind(MmMongoRecords *records, int64 after, bool *deleted,
 	return false;
 }
 
-/* Starts somewhere before "after": the nearer the less is skipped. */
+/* Each of the nearest, then groups that are twice as far each time. */
+static int64
+next_back(int64 back)
+{
+	if (back < TRY_EACH || (back + 1) % TRY_GROUP != 0)
+		return back + 1;
+	return (back + 1) * 2 - TRY_GROUP;
+}
+
+/*
+ * Starts somewhere before "after": the nearer the less is skipped.  The bound
+ * below the chunk is a good place, if it is still there.
+ */
 static bool
 open_before(MmMongoRecords *records, MmSourceError *error)
 {
@@ -223,8 +238,11 @@ open_before(MmMongoRecords *records, MmSourceError *error)
 			return true;
 		if (!deleted)
 			return false;
-		back = back < TRY_EACH ? back + 1 : back * 2;
+		back = next_back(back);
 	}
+	if (records->lower > 0 && records->lower < records->after &&
+		(open_behind(records, records->lower, &deleted, error) || !deleted))
+		return records->cursor != NULL;
 	return open_behind(records, 0, &deleted, error);
 }
 
@@ -276,7 +294,7 @@ set_malformed_error(MmMongoRecords *records, MmSourceError *error)
 
 /*
  * Fast: looks at a reply before anything of it is given out.  If it goes
- * beyond the chunk it is thrown away.
+ * beyond the chunk, or may do so, it is thrown away.
  */
 static bool
 accept_reply(MmMongoRecords *records, MmSourceError *error)
@@ -285,9 +303,10 @@ accept_reply(MmMongoRecords *records, MmSourceError *error)
 
 	if (records->exact || !mm_mongo_cursor_has_documents(records->cursor))
 		return true;
-	if (token <= records->after)
+	/* Newer servers have no token once the collection is at its end. */
+	if (token <= records->after && (token != 0 || records->cursor->id != 0))
 		return set_malformed_error(records, error);
-	if (token <= records->upper)
+	if (token != 0 && token <= records->upper)
 	{
 		records->reply_end = token;
 		return true;
@@ -314,6 +333,7 @@ make_records(MmMongoSource *source, const MmCollection *collection,
 	records->collection = palloc(sizeof(MmCollection));
 	*records->collection = *collection;
 	records->pin = pin;
+	records->lower = read_record(bounds->lower, 0);
 	records->upper = read_record(bounds->upper, OPEN_BOUND);
 	records->start = read_record(position ? position : bounds->lower, 0);
 	records->after = records->start;

@@ -18,7 +18,8 @@
  *
  * $sample is cheap only below 5 % of the documents; above, it reads and sorts
  * the whole collection.  There the _id index itself is read instead, which
- * also gives exact bounds.
+ * also gives exact bounds; and where $sample fails, since it met too many
+ * documents twice.
  *
  * Equal neighbours are dropped.  They are compared by their bytes: two
  * different _ids cannot be equal for the server, as its index is unique.
@@ -35,6 +36,18 @@
 #include "source/mongo.h"
 
 #define MAX_CHUNKS			2000
+
+/* Of documents in a sample for one chunk; and bytes in the whole sample. */
+#define MOST_SAMPLES		16
+#define SAMPLE_BYTES		(256 * 1024 * 1024)
+
+/*
+ * How long a majority may take to follow the member that is read, for a
+ * session that asks and for a job.  Behind an election members may take ten
+ * seconds to go back to one that did not answer.
+ */
+#define SESSION_PATIENCE_MS	5000
+#define JOB_PATIENCE_MS		20000
 
 /* Plans are trees of stages; deeper is no plan. */
 #define MAX_PLAN_DEPTH		64
@@ -194,32 +207,42 @@ read_bounds(MmMongoSource *source, const MmCollection *collection,
 	return next != MM_NEXT_ERROR;
 }
 
+int
+mm_mongo_split_samples(const MmCollection *collection, int nchunks)
+{
+	int			samples = MOST_SAMPLES;
+
+	while (samples > 1 && (int64) nchunks * samples *
+		   Max(collection->average_bytes, 1) > SAMPLE_BYTES)
+		samples /= 2;
+	return samples;
+}
+
 /* At most nchunks - 1 bounds, in order. */
 static bool
 find_bounds(MmMongoSource *source, const MmCollection *collection,
 			int nchunks, List **bounds, MmSourceError *error)
 {
-	int64		sample = (int64) nchunks * MM_MONGO_SAMPLES_PER_CHUNK;
-	bson_t	   *query;
-	int64		step;
+	int			samples = mm_mongo_split_samples(collection, nchunks);
+	int64		sample = (int64) nchunks * samples;
 
+	*bounds = NIL;
 	if (nchunks <= 1)
-	{
-		*bounds = NIL;
 		return true;
-	}
-	if (sample * MM_MONGO_SAMPLE_SHARE < collection->documents)
+	for (int i = 0; i < MM_MONGO_SAMPLE_ATTEMPTS &&
+		 sample * MM_MONGO_SAMPLE_SHARE < collection->documents; i++)
 	{
-		query = mm_mongo_split_sample_query(collection, sample);
-		step = MM_MONGO_SAMPLES_PER_CHUNK;
+		if (read_bounds(source, collection,
+						mm_mongo_split_sample_query(collection, sample),
+						samples, nchunks - 1, bounds, error))
+			return true;
+		if (!error->unlucky)
+			return false;
 	}
-	else
-	{
-		query = mm_mongo_split_id_query(collection, 1, 0);
-		step = Max(1, (collection->documents + nchunks - 1) / nchunks);
-	}
-	return read_bounds(source, collection, query, step, nchunks - 1, bounds,
-					   error);
+	return read_bounds(source, collection,
+					   mm_mongo_split_id_query(collection, 1, 0),
+					   Max(1, (collection->documents + nchunks - 1) / nchunks),
+					   nchunks - 1, bounds, error);
 }
 
 /*
@@ -275,15 +298,20 @@ explain_filter(MmMongoSource *source, const MmCollection *collection,
 	bson_t		find;
 	bson_iter_t iter;
 	bson_iter_t plan;
+	uint32		server_id =
+		mm_mongo_select_server(source, mm_mongo_utf8(collection->database),
+							   mm_mongo_ns(collection), error);
 
+	if (server_id == 0)
+		return false;
 	BSON_APPEND_DOCUMENT_BEGIN(command, "explain", &find);
 	mm_mongo_add_target(&find, "find", collection);
 	BSON_APPEND_DOCUMENT(&find, "filter", mm_mongo_filter(filter));
 	mm_mongo_add_collation(&find, collection);
 	bson_append_document_end(command, &find);
 	BSON_APPEND_UTF8(command, "verbosity", "queryPlanner");
-	if (!mm_mongo_run(source, mm_mongo_utf8(collection->database), command, 0,
-					  mm_mongo_ns(collection), error))
+	if (!mm_mongo_run(source, mm_mongo_utf8(collection->database), command,
+					  server_id, mm_mongo_ns(collection), error))
 		return false;
 	*indexed = bson_iter_init(&iter, source->reply) &&
 		bson_iter_find_descendant(&iter, "queryPlanner.winningPlan", &plan) &&
@@ -330,7 +358,7 @@ refuse_method(const MmCollection *collection, MmSplitMethod method,
 static bool
 find_member(MmMongoSource *source, const MmCollection *collection,
 			const char *filter, const MmSplitRequest *request,
-			MmMongoMember *member, MmSourceError *error)
+			int patience_ms, MmMongoMember *member, MmSourceError *error)
 {
 	memset(member, 0, sizeof(*member));
 	if ((member->refusal = no_id_ranges_reason(collection)) != NULL ||
@@ -342,7 +370,7 @@ find_member(MmMongoSource *source, const MmCollection *collection,
 		member->refusal = "a clustered collection is stored by _id";
 	if (member->refusal)
 		return true;
-	if (!mm_mongo_member_choose(source, collection, member, error))
+	if (!mm_mongo_member_choose(source, collection, patience_ms, member, error))
 		return false;
 	if (member->refusal == NULL &&
 		!mm_mongo_split_record_try(source, collection, &member->refusal,
@@ -378,7 +406,7 @@ wants_one_chunk(MmMongoSource *source, const MmCollection *collection,
 static bool
 choose_method(MmMongoSource *source, const MmCollection *collection,
 			  const char *filter, const MmSplitRequest *request,
-			  MmSplit *split, MmSourceError *error)
+			  int patience_ms, MmSplit *split, MmSourceError *error)
 {
 	MmSplitMethod wanted = request->method;
 	const char *reason = NULL;
@@ -401,7 +429,8 @@ choose_method(MmMongoSource *source, const MmCollection *collection,
 	split->method = MM_SPLIT_ID;
 	if (wanted == MM_SPLIT_ID)
 		return true;
-	if (!find_member(source, collection, filter, request, &member, error))
+	if (!find_member(source, collection, filter, request, patience_ms, &member,
+					 error))
 		return false;
 	if (member.refusal && wanted == MM_SPLIT_RECORD)
 		refuse_method(collection, wanted, member.refusal);
@@ -452,7 +481,8 @@ mm_mongo_split(MmSource *base, const MmCollection *collection,
 	List	   *bounds = NIL;
 	bool		ok;
 
-	if (!choose_method(source, collection, filter, request, split, error))
+	if (!choose_method(source, collection, filter, request, JOB_PATIENCE_MS,
+					   split, error))
 		return false;
 	if (split->method != MM_SPLIT_RECORD)
 		split->pin = mm_mongo_member_pin_collection(collection);
@@ -475,5 +505,5 @@ mm_mongo_split_check(MmSource *base, const MmCollection *collection,
 	MmSplit		split = {0};
 
 	return choose_method((MmMongoSource *) base, collection, filter, request,
-						 &split, error);
+						 SESSION_PATIENCE_MS, &split, error);
 }

@@ -21,21 +21,34 @@
 #define MAX_IDS			10000
 #define MAX_ID_BYTES	(1024 * 1024)
 
-/* More than that are not kept: the estimate of documents was far too low. */
+/* More than that are not kept, but every second, fourth and so on. */
 #define MAX_RECORDS		4000000
 
-/* Record ids, as many as were found. */
+/* Record ids: of those that were found each 2^thinned-th. */
 typedef struct Records
 {
 	int64	   *ids;
 	int			n;
 	int			size;
+	int64		found;
+	int			thinned;
 } Records;
+
+static void
+thin_out(Records *records)
+{
+	for (int i = 0; i < records->n / 2; i++)
+		records->ids[i] = records->ids[2 * i];
+	records->n /= 2;
+	records->thinned++;
+}
 
 static void
 add_record(Records *records, int64 id)
 {
 	if (records->n == MAX_RECORDS)
+		thin_out(records);
+	if (records->found++ & (((int64) 1 << records->thinned) - 1))
 		return;
 	if (records->n == records->size)
 	{
@@ -205,14 +218,25 @@ mm_mongo_split_record_bounds(MmMongoSource *source,
 							 const MmCollection *collection, int nchunks,
 							 List **bounds, MmSourceError *error)
 {
-	int64		sample = (int64) nchunks * MM_MONGO_SAMPLES_PER_CHUNK;
+	int64		sample = (int64) nchunks *
+		mm_mongo_split_samples(collection, nchunks);
 	Records		records = {0};
-	bool		ok = true;
+	bool		sampled = sample * MM_MONGO_SAMPLE_SHARE <
+		collection->documents;
+	bool		ok = nchunks <= 1;
 
-	if (nchunks > 1)
-		ok = sample * MM_MONGO_SAMPLE_SHARE < collection->documents ?
-			read_sample(source, collection, sample, &records, error) :
-			read_all(source, collection, &records, error);
+	for (int i = 0; !ok && sampled && i < MM_MONGO_SAMPLE_ATTEMPTS; i++)
+	{
+		records.n = 0;
+		ok = read_sample(source, collection, sample, &records, error);
+		if (!ok && !error->unlucky)
+			return false;
+	}
+	if (!ok)
+	{
+		records.n = 0;
+		ok = read_all(source, collection, &records, error);
+	}
 	*bounds = ok ? pick_bounds(&records, nchunks) : NIL;
 	return ok;
 }

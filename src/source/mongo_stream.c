@@ -45,6 +45,7 @@ note_lost(MmWireStream *stream, int code, int timeout_ms)
 	if (!stream->answered || wire->leave != MM_WIRE_STAY)
 		return;
 	wire->lost = true;
+	wire->lost_silent = code == ETIMEDOUT;
 	if (code == 0 || code == ECONNRESET || code == EPIPE)
 		snprintf(wire->lost_text, sizeof(wire->lost_text),
 				 "The connection was closed by %s.", stream->host);
@@ -273,8 +274,7 @@ stream_failed(mongoc_stream_t *base)
 	if (stream->sock >= 0 && !stream->answered &&
 		stream->wire->leave == MM_WIRE_STAY)
 	{
-		if (stream->closed || stream->last_errno == ECONNRESET ||
-			stream->last_errno == EPIPE)
+		if (mm_mongo_stream_is_closed(stream))
 		{
 			snprintf(text, sizeof(text),
 					 "The connection was closed by %s without an answer.",

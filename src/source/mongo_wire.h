@@ -39,6 +39,14 @@ typedef struct MmWireStream
 	char		host[BSON_HOST_NAME_MAX + 8];
 } MmWireStream;
 
+/* Has the other side ended it? */
+static inline bool
+mm_mongo_stream_is_closed(const MmWireStream *stream)
+{
+	return stream->closed || stream->last_errno == ECONNRESET ||
+		stream->last_errno == EPIPE;
+}
+
 /* Is there a reason to leave the driver?  Sticks in wire->leave. */
 extern bool mm_mongo_wire_must_leave(MmWire *wire);
 

@@ -41,6 +41,9 @@ typedef struct MmSourceError
 	bool		stopped;		/* the stop check asked for it: no failure */
 	bool		split_lost;		/* bounds and positions of the split are void;
 								 * with transient: if it stays like this */
+	bool		timed_out;		/* it was the limit of time for the request */
+	bool		unlucky;		/* the choice at random failed: the next may
+								 * be better */
 	char		message[256];
 	char		detail[1024];	/* may be empty */
 	char		log_detail[1024];	/* for the server log only, may be empty */

@@ -10,9 +10,9 @@ use Proxy;
 use Test::More;
 use Time::HiRes qw(time);
 
-# RELIABILITY in the brief, section 3; and CursorKilled.
-my @transient = qw(6 7 43 50 63 64 70 89 90 91 112 117 133 134 136 175 187 189 202 211 237 251 262 282 290 314 317 358 365 384 402
-	406 407 412 9001 10107 11600 11601 11602 12586 12587 13388 13435 13436 50915 91331);
+# RELIABILITY in the brief, section 3; CursorKilled; and what newer servers say when they have too much to do.
+my @transient = qw(6 7 24 43 50 63 64 70 89 90 91 112 117 133 134 136 175 187 189 202 211 237 239 246 251 262 282 290 314 317 358 365 384 402
+	406 407 412 433 449 450 453 462 9001 10107 11600 11601 11602 12586 12587 13388 13435 13436 28799 50915 91331);
 
 my $t = FaultTest->new('commands');
 $t->fill('mixed', 20000);
@@ -80,6 +80,29 @@ foreach my $case (['aggregate', 262], ['listCollections', 91], ['collStats', 116
 	}
 	ok(wait_for(sub { events($job, "severity = 'warning'") > 0 }, 20), "F10: $command: a failure is an event");
 	is($t->violations($job), '', "F10: $command: nothing lost, nothing twice");
+}
+
+# $sample that meets too many documents twice: of a split the index is read instead, a sample is taken again.
+$t->mongo->python(q(client.shop.command('create', 'seen', viewOn='mixed', pipeline=[])));
+foreach my $options ('', '{"split": "id"}')
+{
+	fail_commands('alwaysOn', q('errorCode': 28799), 'aggregate');
+	my $job = $t->start('mixed', $options ? (options => '"split": "id"') : ());
+	is($t->violations($job), '', "F10: \$sample fails: nothing lost, nothing twice $options");
+	is(events($job, "severity = 'warning'"), 0, "F10: \$sample fails: no retry $options");
+	fail_commands('off', q('errorCode': 1), 'aggregate');
+}
+fail_commands(3, q('errorCode': 28799), 'aggregate');
+is($t->ask("SELECT count(*) > 1 FROM migrate_infer_schema('@{[$t->mongo->uri('shop')]}', 'seen')"), 't', 'F10: a sample is taken again');
+
+# No time to read all documents: as many as asked for will do.
+foreach my $case ([2, qr/^t$/], [200, qr/code 50\).*HINT:  Raise mongo_migrate\.sample_timeout, set a smaller sample_size/s])
+{
+	my ($n, $expected) = @$case;
+	fail_commands(1, q('errorCode': 50), 'getMore');
+	my (undef, $out, $err) = $t->node->psql('postgres', "SELECT count(*) > 1 FROM migrate_infer_schema('@{[$t->mongo->uri('shop')]}', 'big', options => '{\"sample_size\": $n}')");
+	like($out . $err, $expected, "F10: no time for more than a sample of $n");
+	fail_commands('off', q('errorCode': 1), 'getMore');
 }
 
 # A connection closed, and one that does not answer in time.

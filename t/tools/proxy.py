@@ -23,6 +23,8 @@ line.  "Replies" are what the server sends.
                             what it should be; see Damage
     flip SEED PERCENT       so many of the replies get a few bytes changed
     mongos                  the server calls itself one from now on
+    eof                     from now on the last reply of a cursor has no
+                            resume token but null, as of newer servers
     raw                     what passes are no messages, but TLS
     count                   "OPEN TOTAL DAMAGED LOST": connections, replies,
                             segments
@@ -126,6 +128,8 @@ class Damage:
             at = message.find(b"\x02ns\0")
             if at >= 0:
                 message[at + 1:at + 3] = b"xx"
+        elif kind == "eof":
+            cls.forget_token(message)
         elif kind in cls.ELEMENTS:       # one more element at the end of the document
             cls.add(message, cls.ELEMENTS[kind])
         elif kind == "empty":            # {ok: 1}
@@ -135,6 +139,16 @@ class Damage:
         else:
             raise ValueError(kind)
         return False
+
+    @classmethod
+    def forget_token(cls, message):
+        if struct.unpack_from("<i", message, 12)[0] != 2013 or b"postBatchResumeToken" not in message:
+            return
+        body = bson.decode(bytes(message[21:]))
+        if body["cursor"]["id"] == 0:
+            body["cursor"]["postBatchResumeToken"] = {"$recordId": None}
+        message[21:] = bson.encode(body)
+        cls.number(message, 0, len(message))
 
     @classmethod
     def wrap(cls, kind, message):
@@ -182,7 +196,8 @@ class Weather:
         self.damage = None               # kind, minimum
         self.flip = None                 # random, share
         self.loss = None                 # same
-        self.mongos = self.raw = False
+        self.every = None                # kind of all replies
+        self.raw = False
 
 
 class Link:
@@ -259,8 +274,8 @@ class Link:
             if self.weather.damage and size >= self.weather.damage[1]:
                 kind, self.weather.damage = self.weather.damage, None
                 return kind
-            if self.weather.mongos:
-                return ("mongos", 0)
+            if self.weather.every:
+                return (self.weather.every, 0)
             if self.weather.flip and self.weather.flip[0].random() < self.weather.flip[1]:
                 return self.weather.flip[0]
         return None
@@ -268,7 +283,7 @@ class Link:
     def keep_damage(self, kind):
         """The message is not complete yet."""
         with self.weather.lock:
-            if isinstance(kind, tuple) and kind[0] != "mongos":
+            if isinstance(kind, tuple) and kind[0] != self.weather.every:
                 self.weather.damage = kind
 
     def spoil(self, kind, message):
@@ -376,8 +391,10 @@ class Proxy:
             self.cut(words[0], int(words[1]) if len(words) > 1 else None)
         elif name == "stall":
             weather.stalled = True
-        elif name in ("mongos", "raw"):
-            setattr(weather, name, True)
+        elif name in ("mongos", "eof"):
+            weather.every = name
+        elif name == "raw":
+            weather.raw = True
         elif name == "half":
             for link in self.links():
                 link.frozen = True
