@@ -239,7 +239,7 @@ static inline bool
 domain_check_safe_compat(Datum value, bool isnull, Oid domain, void **extra,
 						 MemoryContext context)
 {
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 170000
 	ErrorSaveContext error = {T_ErrorSaveContext};
 
 	return domain_check_safe(value, isnull, domain, extra, context,

@@ -158,10 +158,14 @@ like($err, qr/cannot load into table "public.unlogged"\nDETAIL:  It is unlogged/
 $mongo->python(q(client.shop.gaps.insert_many([{'_id': i, 'name': 'x' if i % 2 else None} for i in range(10)])));
 $node->safe_psql('postgres', q(CREATE TABLE doubled (_id int PRIMARY KEY, name text, _extra jsonb, twice text NOT NULL GENERATED ALWAYS AS (name || name) STORED);
 	CREATE TABLE required (_id int PRIMARY KEY, name text, _extra jsonb, must int NOT NULL)));
-foreach my $case (['doubled', '5|5|23502'], ['required', '0|10|23502'])
+my (undef, undef, $required) = $node->psql('postgres', start_sql('gaps', "target => 'required', if_exists => 'append'"));
+like($required, qr/ERROR:  table "public.required" does not fit the mapping\nDETAIL:  Column "must" must not be null, but nothing fills it\./, 'required: nothing would fill it');
+# Its default is dropped when the job is there already.
+$node->safe_psql('postgres', q(ALTER TABLE required ALTER must SET DEFAULT 1; CREATE TABLE other (LIKE required INCLUDING ALL)));
+foreach my $case (['doubled', '5|5|23502'], ['required', '0|10|23502', 'ALTER TABLE required ALTER must DROP DEFAULT'], ['other', '10|0|'])
 {
-	my ($table, $expected) = @$case;
-	$node->safe_psql('postgres', start_sql('gaps', "target => '$table', if_exists => 'append'") . ';SELECT migrate_wait()');
+	my ($table, $expected, $meanwhile) = @$case;
+	$node->safe_psql('postgres', 'BEGIN;' . start_sql('gaps', "target => '$table', if_exists => 'append'") . "; @{[$meanwhile // '']}; COMMIT; SELECT migrate_wait()");
 	is($node->safe_psql('postgres', "SELECT (SELECT count(*) FROM $table), count(*), min(sqlstate) FROM migrate_errors WHERE target = '$table'"), $expected,
 		"$table: NOT NULL holds");
 }

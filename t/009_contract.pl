@@ -231,6 +231,78 @@ is(sql('SELECT string_agg(_id::text || $$: $$ || years, $$, $$ ORDER BY _id) FRO
 is(sql(q(SELECT string_agg(_extra->>'time', '|' ORDER BY _id) FROM clock)),
 	'23:59:60|2026-01-02 10:00:00|10:00:00+05|now|20260102 100000|100000|1 year 5 days|1.5 years|3 years|1.5 s', 'the rest is in _extra');
 
+# The server's decoder of times takes more for one than they are.
+$mongo->python(<<'PY');
+no_times = ['Mon Nov 20 2023 10:00:00 GMT+0100', 'Mon Nov 20 2023 10:00:00 GMT+0100 (Central European Standard Time)', '2024-01-01 10:00:00 UTC+01:00', '2024-01-15 rev3',
+    '1700001015', '2024011210', '1230115', '<2024-01-15', '2024-01-15?', '2016-12-31T23:59:60Z', '240115', '15', '2024-01-15 4711', '20240101T109999', '20161231T235960Z', '2024-01-15 24:00:01']
+times = ['20240112', '2024-01-15 10:00:00 UTC', 'Mon Nov 20 2023 10:00:00 GMT', '2024-01-15T10:00:00+01:00', ' 2024/01/15 ', '2024-01-15 10:00 PM', 'Jan 15, 2024', '2024-01-15 10:00:00.60']
+client.shop.spoken.insert_many([{'_id': i, 'at': t} for i, t in enumerate(times + no_times)] + [{'_id': 100 + i, 'span': n} for i, n in enumerate([90000, '90000', 1.5, '-3', '90 s', '01:30'])])
+PY
+load_ok('spoken', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "at", "column": "at", "type": "timestamptz"}, {"path": "span", "column": "span", "type": "interval"}]}'), 'times in words');
+is(sql(q(SET TimeZone = 'UTC'; SELECT string_agg(to_char(at, 'YYYY-MM-DD HH24:MI'), ',' ORDER BY _id) FROM spoken)),
+	'2024-01-12 00:00,2024-01-15 10:00,2023-11-20 10:00,2024-01-15 09:00,2024-01-15 00:00,2024-01-15 22:00,2024-01-15 00:00,2024-01-15 10:00', 'a time is what says one time');
+is(sql('SELECT count(*) FROM spoken WHERE _extra ? $$at$$ AND at IS NULL'), 16, 'and nothing else is');
+is(sql('SELECT string_agg(_id::text || $$: $$ || span, $$, $$ ORDER BY _id) FROM spoken'), '104: 00:01:30, 105: 01:30:00', 'nor is a number an interval');
+
+# A format is obeyed wherever the column has room for JSON, and refused elsewhere.
+$mongo->python(q(client.shop.keys.insert_many([{'_id': 1}, {'_id': '1'}, {'_id': 2}]); client.shop.docs.insert_many([{'_id': 1, 'd': {'at': bson.ObjectId('0' * 24)}}, {'_id': 2, 'd': {'at': 1}}])));
+sql('CREATE DOMAIN key AS varchar(100); CREATE DOMAIN doc AS jsonb');
+foreach my $type ('text', 'varchar(100)', 'citext', 'key')
+{
+	sql("DROP TABLE IF EXISTS keyed; CREATE TABLE keyed (_id $type PRIMARY KEY, _extra jsonb)");
+	load_ok('keys', q(target => 'keyed', if_exists => 'append'), "keys as $type");
+	is(sql('SELECT string_agg(_id::text, $$ $$ ORDER BY _id::text COLLATE "C") FROM keyed'), '"1" {"$numberInt": "1"} {"$numberInt": "2"}', "$type: two keys stay two");
+}
+sql('CREATE TABLE short (_id varchar(5) PRIMARY KEY, _extra jsonb); CREATE TABLE padded (_id char(30) PRIMARY KEY, _extra jsonb)');
+load_ok('keys', q(target => 'short', if_exists => 'append', on_error => 'reject', options => '{"reject_limit": 5}'), 'keys that are too long');
+is(sql('SELECT string_agg(_id, $$ $$) FROM short'), '"1"', 'what does not fit is rejected');
+like(error_of(start_sql('keys', q(target => 'padded', if_exists => 'append'))), qr/ERROR:  column "_id" of the target cannot be filled\nDETAIL:  It is character\(30\)/, 'char(n) has no room for JSON');
+load_ok('docs', q(target => 'docs_in_domain', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text", "format": "canonical"}, {"path": "d", "column": "d", "type": "doc", "format": "canonical"}]}'), 'a domain');
+is(sql(q(SELECT string_agg(d::text, ' ' ORDER BY _id) FROM docs_in_domain)), '{"at": {"$oid": "000000000000000000000000"}} {"at": {"$numberInt": "1"}}', 'whose format is obeyed');
+
+# Books: arrays whose elements are converted, the sign of minus zero, names that no table takes.
+$mongo->python(q(client.shop.books.insert_many([{'_id': 1, 'a': [1, 2.0], 'z': '-0', 'f': '-0.0'}, {'_id': 2, 'a': [1, 2], 'z': '-1', 'f': '-1'}])));
+load_ok('books', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "a", "column": "a", "type": "bigint[]"}, {"path": "z", "column": "z", "type": "bigint"}, {"path": "f", "column": "f", "type": "double precision"}]}'), 'books');
+is(sql("SELECT string_agg(path || ' ' || action || ' ' || documents, ', ' ORDER BY path) FROM migrate_conflicts WHERE job_id = @{[last_job()]}"), 'z altered 1', 'minus zero is altered where its sign is lost');
+like(sql("SELECT object FROM migrate_summary(@{[last_job()]}) WHERE object LIKE 'lossless:%'"), qr/1 altered, 3 exact, 4 widened/, 'an array is widened like its elements');
+load_ok('books', q(target => 'narrower', on_error => 'reject', options => '{"extra": "reject", "reject_limit": 5}', mapping => '{"format": 1, "extra": "reject", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}]}'), 'fields that are not wanted');
+is(sql("SELECT DISTINCT d.detail FROM mongo_migrate.dead_letter d WHERE job_id = @{[last_job()]}"), 'The mapping says that such documents are to be rejected.', 'and why');
+
+# Columns that add_column finds: not those with a default, nor those of another path.
+my $only_id = '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}]}';
+$mongo->python(q(client.shop.found.insert_many([{'_id': 1}, {'_id': 2, 'source': 'web'}, {'_id': 3}]); client.shop.one.insert_many([{'_id': 1, 'userID': 'a'}, {'_id': 2, 'user_id': 'b'}]); client.shop.two.insert_many([{'_id': 11, 'user_id': 'b'}, {'_id': 12, 'userID': 'a'}])));
+sql(q(CREATE TABLE found (_id bigint PRIMARY KEY, source text DEFAULT 'mongo', _extra jsonb)));
+load_ok('found', qq(if_exists => 'append', options => '{"extra": "add_column"}', mapping => '$only_id'), 'a column with a default');
+is(sql(q(SELECT string_agg(concat_ws(' ', _id, source, source_2), ',' ORDER BY _id) FROM found)), '1 mongo,2 mongo web,3 mongo', 'keeps it');
+load_ok('one', qq(target => 'twain', options => '{"extra": "add_column"}', mapping => '$only_id'), 'two names that are one');
+load_ok('two', qq(target => 'twain', if_exists => 'append', options => '{"extra": "add_column"}', mapping => '$only_id'), 'and in the other order');
+is(sql(q(SELECT string_agg(concat_ws(' ', _id, 'userID ' || user_id, 'user_id ' || user_id_2), ',' ORDER BY _id) FROM twain)), '1 userID a,2 user_id b,11 user_id b,12 userID a', 'each path has its column');
+
+# Null is as good as absent, also where nothing is left over.
+$mongo->python(q(client.shop.nulls.insert_many([{'_id': 1, 'note': None}, {'_id': 2}])));
+sql('CREATE TABLE nulls (_id bigint PRIMARY KEY)');
+load_ok('nulls', q(if_exists => 'append', mapping => '{"format": 1, "extra_column": null, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}]}'), 'null without a column');
+is(sql('SELECT count(*) FROM nulls'), 2, 'is no reason to reject a document');
+
+# Columns that nothing fills, or not always.
+sql(q(CREATE TABLE tenants (_id bigint PRIMARY KEY, tenant int NOT NULL, other int NOT NULL DEFAULT 1, _extra jsonb NOT NULL DEFAULT '{}')));
+like(error_of(start_sql('nulls', q(target => 'tenants', if_exists => 'append'))),
+	qr/ERROR:  table "public.tenants" does not fit the mapping\nDETAIL:  (?:Column "note" is missing\. )?Column "tenant" must not be null, but nothing fills it\. Column "_extra" must not be null, but is where nothing is left over\./, 'a column that must not be null is filled by somebody');
+
+# What there was no room for in the list of conflicts is taken back, too.
+$mongo->python(q(client.shop.many.insert_many([{'_id': i, 'k%d' % i: 1} for i in range(300)])));
+load_ok('many', qq(on_error => 'reject', options => '{"reject_limit": null}', mapping => '{"format": 1, "extra": "reject", "fields": [{"path": "_id", "column": "_id", "type": "bigint"}]}'), 'many names');
+is(sql("SELECT count(*), sum(documents) FROM migrate_conflicts WHERE job_id = @{[last_job()]}"), '201|300', 'more than the list has room for');
+sql('ALTER TABLE many ADD _extra jsonb');
+is(sql("SELECT * FROM migrate_replay(@{[last_job()]}, mapping => migrate_mapping(@{[last_job()]}) || '{\"extra\": \"column\", \"extra_column\": \"_extra\"}')"), '300|0', 'all are stored');
+is(sql("SELECT count(*) FROM migrate_conflicts WHERE job_id = @{[last_job()]} AND action = 'rejected'"), 0, 'and none is rejected any more');
+
+# Under "stop" a replay goes on to its end, too.
+sql('CREATE TABLE taken (_id bigint PRIMARY KEY, n bigint UNIQUE, _extra jsonb)');
+$mongo->python(q(client.shop.taken.insert_many([{'_id': i, 'n': 1 if i < 4 else i} for i in range(1, 8)])));
+load_ok('taken', q(if_exists => 'append', on_error => 'reject', options => '{"reject_limit": 5}'), 'rows that the table refuses');
+is(sql("SELECT * FROM migrate_replay(@{[last_job()]}, mapping => jsonb_set(migrate_mapping(@{[last_job()]}), '{on_error}', '\"stop\"'))"), '0|2', 'under "stop" a replay ends as under others');
+
 # What a job used is the whole contract.
 my $whole = '{"format": 1, "source": {"filter": {"_id": {"$lt": 2}}}, "fields": [{"path": "_id", "column": "_id", "type": "bigint", "on_error": "set_null"}, {"path": "x", "column": "x", "type": "bigint"}]}';
 $mongo->python(q(client.shop.part.insert_many([{'_id': i, 'x': i} for i in range(10)])));
@@ -291,6 +363,15 @@ foreach my $type ('text', 'character varying(100)', 'bytea')
 		qr/ERROR:  column "doc" of type \Q$type\E cannot hold whole documents\nHINT:  Make it jsonb/, "a document has no place in $type");
 }
 
+# A domain that allows no null, of a column that nothing is mapped to.
+sql("CREATE DOMAIN origin AS text CHECK (VALUE IS NOT NULL); CREATE TABLE origins (_id bigint PRIMARY KEY, name text, origin origin, _extra jsonb); CREATE TABLE given (_id bigint PRIMARY KEY, name text, origin origin DEFAULT 'mongo', _extra jsonb)");
+foreach my $case (['origins', '0,3'], ['given', '3,0'])
+{
+	my ($table, $expected) = @$case;
+	load_ok('whole', qq(target => '$table', if_exists => 'append', on_error => 'reject', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "name", "column": "name", "type": "text"}]}', options => '{"reject_limit": 10}'), "$table: a domain");
+	is(sql("SELECT count(origin) FROM $table") . ',' . sql("SELECT count(*) FROM migrate_errors WHERE job_id = @{[last_job()]} AND message ~ 'violates check constraint'"), $expected, "$table: what it does not allow is not stored");
+}
+
 # Input functions that complain of syntax, or of names.
 $mongo->python(q(client.shop.raising.insert_many([{'_id': i, 'path': p, 'query': q, 'ip': a} for i, (p, q, a) in enumerate([('a.b', "'cat'", '10.0.0.1'), ('Foo..Bar', 'a b', 'n/a'), ('c', "'d'", '10.0.0.2')])])));
 sql('CREATE EXTENSION ltree');
@@ -311,7 +392,7 @@ like(error_of(start_sql('raising', q(target => 'checked', if_exists => 'append',
 
 # Of a field alone, behind a value that brings the loader into careful mode.
 like(error_of(start_sql('raising', q(target => 'one_stops', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "path", "column": "path", "type": "ltree"},
-	{"path": "n", "column": "n", "type": "bigint", "on_error": "stop"}]}')) . '; SELECT migrate_wait()'), qr/"n" is string where bigint is expected/, 'stop of one field');
+	{"path": "n", "column": "n", "type": "bigint", "on_error": "stop"}]}')) . '; SELECT migrate_wait()'), qr/"n" is string where bigint is expected.*HINT:  on_error of the field is "stop": correct the document/s, 'stop of one field');
 is(sql("SELECT state FROM migrate_jobs WHERE job_id = @{[last_job()]}"), 'failed', 'ends the job');
 
 # Arrays, where a value of another type is the odd one.

@@ -186,7 +186,10 @@ make_table(MmCall *call)
 	check_plan(table->relid, table->contract);
 	if (call->sampled == 0)
 		ereport(WARNING,
-				(errmsg("collection \"%s\" is empty",
+				(call->filter ?
+				 errmsg("no document of \"%s\" matches the filter",
+						call->input.namespace) :
+				 errmsg("collection \"%s\" is empty",
 						call->input.namespace)));
 	return table;
 }

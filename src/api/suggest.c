@@ -98,6 +98,19 @@ wider_type(const char *column_type, const char *bson_type)
 	return number ? number : "text or jsonb";
 }
 
+/*
+ * Only texts that PostgreSQL cannot hold have a path within an array; and no
+ * type helps against them.
+ */
+static bool
+is_within_array(const char *path)
+{
+	const char *end = path + strlen(path);
+
+	return (end - path > 2 && strcmp(end - 2, "[]") == 0) ||
+		strstr(path, "[].") != NULL;
+}
+
 /* Of a domain it is not known here what it stands for. */
 static char *
 suggest_for_altered(const char *path, const char *column_type,
@@ -122,7 +135,7 @@ suggest(const char *path, const char *column_type, const char *bson_type,
 	if (strcmp(path, MM_TALLY_OTHERS) == 0)
 		return pstrdup("map the parent of these paths to one jsonb column");
 	if (strcmp(action, "duplicate") == 0)
-		return psprintf("correct the documents: \"%s\" occurs more than once in them",
+		return psprintf("correct the documents: \"%s\", or a key within it, occurs more than once in them",
 						path);
 	if (strcmp(action, "altered") == 0 && strcmp(bson_type, "timestamp") == 0)
 		return psprintf("use type jsonb for \"%s\" to keep the order within a second",
@@ -132,14 +145,18 @@ suggest(const char *path, const char *column_type, const char *bson_type,
 	if (column_type == NULL && strcmp(action, "rejected") != 0)
 		return psprintf("map \"%s\" to one jsonb column", path);
 	if (column_type == NULL)
-		return psprintf("give \"%s\" a column, or set extra to \"column\"",
+		return psprintf("give \"%s\" a column, or map its parent to one of type jsonb, or have a column \"_extra\" of type jsonb and set extra to \"column\"",
 						path);
-	if (is_text(bson_type) && takes_text(column_type))
+	if (is_text(bson_type) &&
+		(takes_text(column_type) || is_within_array(path)))
 		return pstrdup(REPAIR_TEXT);
 	if (strcmp(bson_type, "null") == 0)
 		return psprintf("allow null for \"%s\"", path);
-	return psprintf("use type %s for \"%s\"",
-					wider_type(column_type, bson_type), path);
+	return psprintf("use type %s for \"%s\"%s",
+					wider_type(column_type, bson_type), path,
+					is_text(bson_type) && strcmp(action, "rejected") == 0 ?
+					"; where it is no text, set invalid_text to \"strip\" or \"replace\"" :
+					"");
 }
 
 static char *

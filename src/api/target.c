@@ -13,9 +13,11 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -118,6 +120,30 @@ has_extra_column(Relation rel, const char *name)
 		TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid == JSONBOID;
 }
 
+/* Columns that no document could leave as they must be. */
+static void
+find_unfilled(Relation rel, const MmContract *contract, StringInfo misfit)
+{
+	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);
+		const char *name = NameStr(att->attname);
+		bool		is_extra = mm_contract_needs_extra(contract) &&
+			contract->extra_column != NULL &&
+			strcmp(contract->extra_column, name) == 0;
+
+		if (att->attisdropped || !att->attnotnull ||
+			mm_contract_has_column(contract, name) ||
+			(!is_extra && build_column_default(rel, att->attnum) != NULL) ||
+			att->attgenerated != '\0')
+			continue;
+		appendStringInfo(misfit, "%sColumn \"%s\" must not be null, but %s.",
+						 misfit->len ? " " : "", name, is_extra ?
+						 "is where nothing is left over" :
+						 "nothing fills it");
+	}
+}
+
 /* Message 15. */
 static void
 raise_misfit(const MmTarget *target, const MmCall *call, const char *misfit)
@@ -133,19 +159,34 @@ raise_misfit(const MmTarget *target, const MmCall *call, const char *misfit)
 					 quote_literal_cstr(call->collection))));
 }
 
+static void
+raise_refusal(const char *schema, const char *table, const char *refusal)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot load into table \"%s.%s\"", schema, table),
+			 errdetail_internal("%s", refusal),
+			 errhint("Name another target, and move the rows with INSERT ... SELECT.")));
+}
+
 void
 mm_target_check(Relation rel)
 {
 	const char *refusal = mm_sink_heap_refusal(rel);
 
 	if (refusal != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot load into table \"%s.%s\"",
-						get_namespace_name(RelationGetNamespace(rel)),
-						RelationGetRelationName(rel)),
-				 errdetail_internal("%s", refusal),
-				 errhint("Name another target, and move the rows with INSERT ... SELECT.")));
+		raise_refusal(get_namespace_name(RelationGetNamespace(rel)),
+					  RelationGetRelationName(rel), refusal);
+}
+
+/* More would go than a table of that name, without a word. */
+static void
+check_replaceable(const MmTarget *target)
+{
+	if (get_rel_relkind(target->existing) == RELKIND_PARTITIONED_TABLE)
+		raise_refusal(target->schema, target->table, "It is partitioned.");
+	if (get_rel_relispartition(target->existing))
+		raise_refusal(target->schema, target->table, "It is a partition.");
 }
 
 static void
@@ -165,11 +206,12 @@ adapt_to_table(const MmTarget *target, const MmCall *call)
 		if (field->column != NULL)
 			adapt_field(rel, field, &misfit);
 	}
-	if (misfit.len > 0)
-		raise_misfit(target, call, misfit.data);
 	if (contract->extra_column != NULL &&
 		!has_extra_column(rel, contract->extra_column))
 		contract->extra_column = NULL;
+	find_unfilled(rel, contract, &misfit);
+	if (misfit.len > 0)
+		raise_misfit(target, call, misfit.data);
 	if (contract->extra == MM_EXTRA_ADD_COLUMN &&
 		!object_ownercheck_compat(target->existing, GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, target->table);
@@ -190,6 +232,27 @@ check_may_load(const MmTarget *target, AclMode mode)
 		aclcheck_error(acl, OBJECT_TABLE, target->table);
 }
 
+/* The server would cut it, and mean another table perhaps. */
+static void
+check_length(const char *target)
+{
+	List	   *names;
+	ListCell   *lc;
+
+	if (!SplitGUCList(pstrdup(target), '.', &names))
+		return;					/* the server's own parser says why */
+	foreach(lc, names)
+	{
+		if (strlen(lfirst(lc)) >= NAMEDATALEN)
+			ereport(ERROR,
+					(errcode(ERRCODE_NAME_TOO_LONG),
+					 errmsg("the name of the target is too long: \"%s\"",
+							(char *) lfirst(lc)),
+					 errdetail("PostgreSQL's names have %d bytes at most.",
+							   NAMEDATALEN - 1)));
+	}
+}
+
 /* The name given, else one made from the collection's. */
 static RangeVar *
 target_name(const MmCall *call)
@@ -197,7 +260,10 @@ target_name(const MmCall *call)
 	RangeVar   *rv;
 
 	if (call->target != NULL)
+	{
+		check_length(call->target);
 		rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(call->target)));
+	}
 	else
 		rv = makeRangeVar(NULL, mm_name_table(call->input.collection->name,
 											  call->options.naming), -1);
@@ -236,6 +302,8 @@ mm_target_find(const MmCall *call, bool lock)
 	result.existing = get_relname_relid(result.table, result.schema_oid);
 	if (OidIsValid(result.existing))
 		check_existing(&result, call->if_exists);
+	if (OidIsValid(result.existing) && replace)
+		check_replaceable(&result);
 	result.created = !OidIsValid(result.existing) || replace;
 	result.fresh = result.created ||
 		strcmp(call->if_exists, "truncate") == 0;

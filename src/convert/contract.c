@@ -165,6 +165,21 @@ mm_contract_to_jsonb(const MmContract *contract)
 }
 
 bool
+mm_contract_has_column(const MmContract *contract, const char *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, contract->fields)
+	{
+		const MmField *field = lfirst(lc);
+
+		if (field->column != NULL && strcmp(field->column, column) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
 mm_contract_needs_extra(const MmContract *contract)
 {
 	bool		needed = contract->extra == MM_EXTRA_COLUMN ||

@@ -151,6 +151,9 @@ extern Jsonb *mm_contract_to_jsonb(const MmContract *contract);
  * 0A000 (children, expressions); each names the place.
  */
 extern MmContract *mm_contract_from_jsonb(Jsonb *jsonb);
+/* Is it the column of a field? */
+extern bool mm_contract_has_column(const MmContract *contract,
+								   const char *column);
 /* Does a value that does not fit ever go to _extra? */
 extern bool mm_contract_needs_extra(const MmContract *contract);
 
@@ -212,6 +215,7 @@ typedef struct MmReject
 {
 	const char *stage;			/* parse, convert */
 	bool		stop;			/* on_error = stop: the job fails with this */
+	bool		field_stops;	/* on_error is the field's own */
 	int			sqlstate;
 	char	   *message;
 	char	   *detail;			/* or NULL */

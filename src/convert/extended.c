@@ -301,7 +301,7 @@ static bool
 write_member(MmWriter *writer, const MmValue *value)
 {
 	if (!writer->ops->key(writer, value->key, value->key_len))
-		writer->failure.bson_type = value->type;
+		writer->failure.bson_type = MM_BSON_STRING;	/* which a name is */
 	else if (mm_extended_write(writer, value))
 		return true;
 	return mm_extended_fail_below(&writer->failure, value->key,

@@ -73,15 +73,20 @@ skip_digits(const char *p, int *n)
 
 /*
  * Of a number as text: a plus sign or zeros before its digits, which no number
- * keeps, and which are part of what the text says when it is a postal code.
+ * keeps, and which are part of what the text says when it is a postal code; or
+ * the sign of minus zero, unless the column keeps it.
  */
 bool
-mm_input_is_padded(const char *text)
+mm_input_is_padded(const char *text, bool keeps_sign)
 {
 	const char *p = skip_space(text);
 
 	if (*p == '-')
+	{
 		p++;
+		if (!keeps_sign && *skip_space(p + strspn(p, "0.")) == '\0')
+			return true;
+	}
 	return *p == '+' || (p[0] == '0' && is_digit(p[1]));
 }
 
@@ -308,25 +313,57 @@ is_relative(char **fields, int n)
 
 /*
  * Digits and points are a day of the year to the server's decoder ("1.005" is
- * a day in 2001), but a number to those who wrote them.
+ * a day in 2001), digits alone a date with as long a year as there are digits;
+ * but a number to those who wrote them, unless they are eight.
  */
 static bool
 is_number_alone(const char *text)
 {
-	return strchr(text, '.') != NULL &&
-		strspn(text, "0123456789. ") == strlen(text);
+	const char *start = skip_space(text);
+	int			digits;
+	const char *end = skip_space(skip_digits(start, &digits));
+
+	if (*end == '\0')
+		return digits != 8;
+	return strspn(start, "0123456789. ") == strlen(start) &&
+		strchr(start, '.') != NULL;
+}
+
+/* The decoder passes over other characters. */
+static bool
+says_more_than_time(const char *text)
+{
+	for (const char *p = text; *p != '\0'; p++)
+		if (!isalnum((unsigned char) *p) && !isspace((unsigned char) *p) &&
+			strchr(":.,+/_-", *p) == NULL)
+			return true;
+	return false;
+}
+
+/*
+ * No clock shows it: the 60th second, which the decoder takes for the next
+ * minute, or the 47th hour of "2024-01-15 4711", which it takes for a time.
+ */
+static bool
+is_no_time_of_day(const struct pg_tm *tm, fsec_t fsec)
+{
+	return tm->tm_min > 59 || tm->tm_sec > 59 || tm->tm_hour > 24 ||
+		(tm->tm_hour == 24 && (tm->tm_min > 0 || tm->tm_sec > 0 || fsec > 0));
 }
 
 /*
  * A name behind a date is that of a time zone for the decoder, which raises
- * when there is none (before 16).
+ * when there is none (before 16).  With digits it is one by POSIX rules, where
+ * the sign means the opposite, and 0100 are a hundred hours: "GMT+0100" is not
+ * what those who write it mean, nor "rev3".
  */
 static bool
 has_unknown_zone(char **fields, const int *types, int n)
 {
 	for (int i = 1; i < n; i++)
 		if (types[i] == DTK_DATE && isalpha((unsigned char) fields[i][0]) &&
-			pg_tzset(fields[i]) == NULL)
+			(strpbrk(fields[i], "0123456789") != NULL ||
+			 pg_tzset(fields[i]) == NULL))
 			return true;
 	return false;
 }
@@ -363,7 +400,7 @@ mm_input_timestamptz(const char *text, TimestampTz *result)
 				type,
 				zone;
 
-	if (is_number_alone(text) ||
+	if (is_number_alone(text) || says_more_than_time(text) ||
 		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
 					  &n) != 0 || is_relative(fields, n) ||
 		has_unknown_zone(fields, types, n) ||
@@ -375,6 +412,8 @@ mm_input_timestamptz(const char *text, TimestampTz *result)
 	switch (type)
 	{
 		case DTK_DATE:
+			if (is_no_time_of_day(&tm, fsec))
+				return MM_FIT_TYPE;
 			return tm2timestamp(&tm, fsec, &zone, result) == 0 ?
 				MM_FIT_GOOD : MM_FIT_RANGE;
 		case DTK_EPOCH:
@@ -623,6 +662,14 @@ is_time_of_day(const MmValueType *type, const char *text)
 		keeps_digits(type, text);
 }
 
+/* The server takes it for seconds, whatever its unit is. */
+static bool
+is_bare_number(const char *text)
+{
+	return check_number(text) != MM_FIT_TYPE &&
+		!is_special_number(skip_space(text));
+}
+
 /* A type like "interval year to month" cuts what is below its fields. */
 static bool
 is_whole_interval(MmValueType *type, char *text, Datum value)
@@ -654,6 +701,8 @@ mm_input_call(MmValueType *type, char *text, Datum *result)
 {
 	char	   *again;
 
+	if (type->typid == INTERVALOID && is_bare_number(text))
+		return MM_FIT_TYPE;
 	if (!read_input(type, text, result))
 		return MM_FIT_REFUSED;
 	if (type->typid == TIMEOID || type->typid == TIMETZOID)

@@ -19,7 +19,7 @@
 #include "convert/value.h"
 
 extern bool mm_input_same_number(const char *a, const char *b);
-extern bool mm_input_is_padded(const char *text);
+extern bool mm_input_is_padded(const char *text, bool keeps_sign);
 extern MmFit mm_input_integer(const char *text, int64 *result);
 extern MmFit mm_input_numeric(const char *text, Numeric *result);
 extern MmFit mm_input_double(const char *text, double *result);

@@ -82,13 +82,13 @@ end_node(MmJsonbBuilder *b)
 	node->next = count_nodes(b);
 }
 
+/* A name is a string, whatever it names. */
 static MmTextFault
 check_key(const MmValue *value, MmTextFailure *failure)
 {
 	*failure = (MmTextFailure) {
 		.fault = mm_text_check(value->key, value->key_len),
-		.bson_type = value->type == MM_NODE_OBJECT ?
-			MM_BSON_OBJECT : value->type
+		.bson_type = MM_BSON_STRING
 	};
 	return failure->fault;
 }

@@ -462,8 +462,7 @@ mm_merge_id(const MmSeen *seen, const MmInferOptions *options, uint8 first,
 	result->field.bson_types = describe_types(seen, classes, total);
 	if (seen->counts[MM_BSON_NULL] > 0)
 		classes |= BIT(MM_BSON_NULL);
-	if (seen->documents > 0)
-		classes = add_end(add_end(classes, first), last);
+	classes = add_end(add_end(classes, first), last);
 	type = id_type(seen, classes, options);
 	if (type == NULL)
 	{

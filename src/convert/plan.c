@@ -45,7 +45,7 @@ find_attribute(TupleDesc desc, const char *name)
 }
 
 static void
-raise_unfillable(Form_pg_attribute att)
+raise_unfillable(Form_pg_attribute att, const MmField *field)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -54,7 +54,10 @@ raise_unfillable(Form_pg_attribute att)
 			 errdetail("It is %s%s.",
 					   att->attgenerated != '\0' ? "generated, " : "",
 					   format_type_with_typemod(att->atttypid,
-												att->atttypmod))));
+												att->atttypmod)),
+			 field->format != MM_INHERIT ?
+			 errhint("A field with a \"format\" needs text, varchar, jsonb or json.") :
+			 0));
 }
 
 static void
@@ -111,11 +114,13 @@ add_column(MmPlan *plan, const MmField *field, int number, TupleDesc desc,
 	if (att->attgenerated != '\0' ||
 		!mm_value_type_init(&column->type, att->atttypid, att->atttypmod,
 							plan->contract, field->format, careful))
-		raise_unfillable(att);
+		raise_unfillable(att, field);
 	mm_value_type_set_builder(&column->type, plan->builder);
 	column->type.arena = plan->arena;
-	column->type.keep_null = field->format == MM_JSON_CANONICAL &&
-		field->not_null;
+	for (MmValueType *type = &column->type; type != NULL;
+		 type = type->kind == MM_KIND_DOMAIN ? type->element : NULL)
+		type->keep_null = field->format == MM_JSON_CANONICAL &&
+			field->not_null;
 	column->index = att->attnum - 1;
 	column->number = number;
 	column->not_null = field->not_null;

@@ -79,6 +79,7 @@ begin_reject(const MmPlan *plan, const MmColumn *column, MmReject *reject)
 	*reject = (MmReject) {
 		.stage = "convert",
 		.stop = on_error == MM_ON_ERROR_STOP,
+		.field_stops = column && column->field->on_error == MM_ON_ERROR_STOP,
 		.sqlstate = ERRCODE_DATA_EXCEPTION,
 	};
 	if (column != NULL)
@@ -173,9 +174,9 @@ mm_reject_leftover(const MmPlan *plan, const MmLeftover *left,
 	else
 	{
 		reject->message = psprintf("\"%s\" has no column", reject->path);
-		reject->detail = pstrdup(plan->extra < 0 ?
-								 "There is no column \"_extra\" to keep it in." :
-								 "The mapping says that such documents are to be rejected.");
+		reject->detail = pstrdup(plan->contract->extra == MM_EXTRA_REJECT ?
+								 "The mapping says that such documents are to be rejected." :
+								 "There is no column \"_extra\" to keep it in.");
 	}
 	return false;
 }

@@ -187,7 +187,8 @@ fill_slowly(MmPlan *plan, const MmNode *where, MmEntry *entry,
 	plan->isnull[column->index] = fit != MM_FIT_GOOD;
 	if (likely(fit == MM_FIT_GOOD))
 	{
-		MmFate		fate = fate_of_good(column, value);
+		MmFate		fate = outcome.widened ? MM_FATE_WIDENED :
+			fate_of_good(column, value);
 
 		outcome.altered |= mm_value_loses_padding(value, &column->type);
 		if (unlikely(outcome.altered || outcome.duplicates > 0))

@@ -61,6 +61,14 @@ keeps_rest(const MmPlan *plan, const MmColumn *column)
 		(plan->document != NULL && plan->document != column);
 }
 
+/* null is as good as absent: nothing is lost with it. */
+static Verdict
+judge_rest(const MmPlan *plan, const MmLeftover *left)
+{
+	return keeps_rest(plan, NULL) || mm_walk_is_null(&left->value) ?
+		VERDICT_KEEP : VERDICT_REJECT;
+}
+
 static Verdict
 judge_unknown(const MmPlan *plan, const MmLeftover *left)
 {
@@ -77,7 +85,7 @@ judge_unknown(const MmPlan *plan, const MmLeftover *left)
 		case MM_EXTRA_COLUMN:
 			break;
 	}
-	return keeps_rest(plan, NULL) ? VERDICT_KEEP : VERDICT_REJECT;
+	return judge_rest(plan, left);
 }
 
 /* A column that must not be null leaves less choice. */
@@ -116,7 +124,7 @@ judge(const MmPlan *plan, const MmLeftover *left)
 		case MM_LEFT_IGNORE:
 			return VERDICT_IGNORE;
 		case MM_LEFT_EXTRA:
-			return keeps_rest(plan, NULL) ? VERDICT_KEEP : VERDICT_REJECT;
+			return judge_rest(plan, left);
 		case MM_LEFT_UNKNOWN:
 		case MM_LEFT_EMPTY:
 			break;

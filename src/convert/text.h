@@ -34,6 +34,7 @@ typedef struct MmOutcome
 {
 	MmTextFailure failure;		/* when a text was refused */
 	bool		altered;		/* invalid_text changed a text */
+	bool		widened;		/* an element of an array was converted */
 	uint32		duplicates;		/* keys of which jsonb kept the last only */
 } MmOutcome;
 

@@ -159,11 +159,11 @@ is_lossy_input(Oid typid)
 
 static MmValueType *
 make_element(const MmValueType *type, Oid typid, int32 typmod,
-			 const MmContract *contract)
+			 const MmContract *contract, int format)
 {
 	MmValueType *element = palloc0(sizeof(MmValueType));
 
-	if (!mm_value_type_init(element, typid, typmod, contract, MM_INHERIT,
+	if (!mm_value_type_init(element, typid, typmod, contract, format,
 							type->careful) ||
 		element->kind == MM_KIND_ARRAY)
 		return NULL;
@@ -171,17 +171,19 @@ make_element(const MmValueType *type, Oid typid, int32 typmod,
 }
 
 static bool
-init_array(MmValueType *type, Oid element, const MmContract *contract)
+init_array(MmValueType *type, Oid element, const MmContract *contract,
+		   int format)
 {
 	type->kind = MM_KIND_ARRAY;
 	type->exact = MM_TYPE_BIT(MM_BSON_ARRAY);
-	type->element = make_element(type, element, type->typmod, contract);
+	type->element = make_element(type, element, type->typmod, contract,
+								 format);
 	return type->element != NULL;
 }
 
 /* The base type of a domain over a domain is that of the innermost. */
 static bool
-init_domain(MmValueType *type, const MmContract *contract)
+init_domain(MmValueType *type, const MmContract *contract, int format)
 {
 	int32		typmod = -1;
 	Oid			base = getBaseTypeAndTypmod(type->typid, &typmod);
@@ -189,7 +191,7 @@ init_domain(MmValueType *type, const MmContract *contract)
 
 	type->kind = MM_KIND_DOMAIN;
 	type->element = element;
-	if (!mm_value_type_init(element, base, typmod, contract, MM_INHERIT,
+	if (!mm_value_type_init(element, base, typmod, contract, format,
 							type->careful))
 		return false;
 	type->exact = element->exact;
@@ -223,16 +225,12 @@ init_other(MmValueType *type)
 
 /* What the type modifier limits; core's own encodings of it. */
 static void
-init_limits(MmValueType *type, int format)
+init_limits(MmValueType *type)
 {
 	int32		typmod = type->typmod;
 
 	switch (type->kind)
 	{
-		case MM_KIND_TEXT:
-			if (format != MM_INHERIT && type->typid == TEXTOID)
-				type->kind = MM_KIND_JSON_TEXT;
-			break;
 		case MM_KIND_VARCHAR:
 			if (typmod < (int32) VARHDRSZ)
 				type->kind = MM_KIND_TEXT;
@@ -257,6 +255,26 @@ init_limits(MmValueType *type, int format)
 			break;
 		default:
 			break;
+	}
+}
+
+/* A field with a format has JSON in its column.  False: it has no room. */
+static bool
+init_format(MmValueType *type)
+{
+	switch (type->kind)
+	{
+		case MM_KIND_TEXT:
+		case MM_KIND_VARCHAR:
+			type->kind = MM_KIND_JSON_TEXT;
+			return true;
+		case MM_KIND_JSONB:
+		case MM_KIND_JSON:
+		case MM_KIND_DOMAIN:
+		case MM_KIND_ARRAY:
+			return true;
+		default:
+			return false;
 	}
 }
 
@@ -291,14 +309,14 @@ mm_value_type_init(MmValueType *type, Oid typid, int32 typmod,
 		known = true;
 	}
 	if (!known && OidIsValid(element))
-		known = init_array(type, element, contract);
+		known = init_array(type, element, contract, format);
 	else if (!known && get_typtype(typid) == TYPTYPE_DOMAIN)
-		known = init_domain(type, contract);
+		known = init_domain(type, contract, format);
 	else if (!known)
 		known = init_other(type);
 	if (known)
-		init_limits(type, format);
-	return known;
+		init_limits(type);
+	return known && (format == MM_INHERIT || init_format(type));
 }
 
 /* For the type and what it is made of. */

@@ -139,6 +139,8 @@ to_json_text(const MmValue *value, const MmValueType *type, Datum *result,
 	if (!mm_json_append(&out, value, type->form, type->invalid_text,
 						type->kind == MM_KIND_JSON_TEXT, outcome))
 		return MM_FIT_TEXT;
+	if (type->limit > 0 && pg_mbstrlen_with_len(out.data, out.len) > type->limit)
+		return MM_FIT_RANGE;
 	make_varlena(out.data, out.len, result);
 	return MM_FIT_GOOD;
 }
@@ -269,6 +271,8 @@ to_array(const MmValue *value, MmValueType *type, Datum *result,
 											 outcome->failure.path : "");
 		if (fit > MM_FIT_NULL)
 			return fit;
+		outcome->widened |= fit == MM_FIT_GOOD &&
+			(element->exact & MM_TYPE_BIT(item.type)) == 0;
 		(void) accumArrayResult(state, datum, fit == MM_FIT_NULL,
 								element->typid, CurrentMemoryContext);
 	}
@@ -325,7 +329,9 @@ mm_value_loses_padding(const MmValue *value, const MmValueType *type)
 		return false;
 	type = mm_value_base_type(type);
 	return type->kind >= MM_KIND_BIGINT && type->kind <= MM_KIND_NUMERIC &&
-		mm_input_is_padded((const char *) value->data);
+		mm_input_is_padded((const char *) value->data,
+						   type->kind == MM_KIND_DOUBLE ||
+						   type->kind == MM_KIND_REAL);
 }
 
 /* mm_value_convert() for the types that are rarer or take longer. */

@@ -116,7 +116,9 @@ reject(MmBatch *batch, const uint8 *doc, uint32 len, void *item,
 	batch->why = why;
 	batch->stopping = why->stop;
 	batch->handler(batch->handler_arg, item, doc, len, why);
-	batch->books->docs_rejected++;
+	batch->stopping = false;	/* of a replay: the handler has not raised */
+	if (why->new_fields == NIL)
+		batch->books->docs_rejected++;	/* the others come again */
 	batch->doc = NULL;
 	batch->why = NULL;
 }

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "convert/tally.h"
 #include "job/catalog.h"
 #include "utils/builtins.h"
 
@@ -257,9 +258,15 @@ arg_letters(MmArgs *args, List *letters, bool only_good)
 	" AND c.column_name IS NOT DISTINCT FROM t.column_name" \
 	" AND c.column_type IS NOT DISTINCT FROM t.column_type"
 
+#define SAME_OTHERS \
+	" c.job_id = t.job_id AND c.table_no = t.table_no" \
+	" AND c.chunk_no = t.chunk_no AND c.action = 'rejected'" \
+	" AND c.path = '" MM_TALLY_OTHERS "'"
+
 /*
  * Takes letters out of the conflicts under which they were counted as
- * rejected: what became of them now is counted anew.
+ * rejected: what became of them now is counted anew.  Those that have no line
+ * of their own in their chunk were counted under MM_TALLY_OTHERS.
  */
 static void
 take_back_conflicts(List *letters)
@@ -275,9 +282,18 @@ take_back_conflicts(List *letters)
 					   " WHERE error_id = ANY ($1) AND stage = 'convert'"
 					   " GROUP BY job_id, table_no, chunk_no, path,"
 					   " column_name, column_type, bson_type),"
+					   " o AS (SELECT job_id, table_no, chunk_no,"
+					   " sum(n) AS n FROM t WHERE NOT EXISTS (SELECT"
+					   " FROM mongo_migrate.conflict c WHERE" SAME_CONFLICT ")"
+					   " GROUP BY job_id, table_no, chunk_no),"
 					   " u AS (UPDATE mongo_migrate.conflict c"
 					   " SET documents = c.documents - t.n FROM t WHERE"
-					   SAME_CONFLICT " AND c.documents > t.n)"
+					   SAME_CONFLICT " AND c.documents > t.n),"
+					   " v AS (UPDATE mongo_migrate.conflict c"
+					   " SET documents = c.documents - t.n FROM o t WHERE"
+					   SAME_OTHERS " AND c.documents > t.n),"
+					   " w AS (DELETE FROM mongo_migrate.conflict c USING o t"
+					   " WHERE" SAME_OTHERS " AND c.documents <= t.n)"
 					   " DELETE FROM mongo_migrate.conflict c USING t WHERE"
 					   SAME_CONFLICT " AND c.documents <= t.n", &args);
 }

@@ -84,6 +84,7 @@ typedef struct Loader
 	bool		failed;			/* the chunk, and so the job; or the split is
 								 * lost: no other chunk is begun */
 	bool		told_to_stop;	/* by on_error of a value */
+	int64		put_off;		/* documents that wait for new columns */
 	MmCounters	books;			/* of the open transaction */
 	TimestampTz began;			/* of the open transaction */
 	int64		unpaced;		/* documents not yet booked for the throttle */
@@ -223,6 +224,9 @@ raise_reject(const MmJob *job, const MmReject *why)
 			 why->detail ? errdetail_internal("%s", why->detail) : 0,
 			 is_text ?
 			 errhint("Set invalid_text to \"strip\" or \"replace\".") :
+			 why->field_stops ?
+			 errhint("on_error of the field is \"stop\": correct the document, then SELECT migrate_retry(%lld), or start again with another mapping.",
+					 (long long) job->job_id) :
 			 errhint("on_error is \"stop\": correct the document, or choose another with migrate_alter(%lld, on_error => ...), then SELECT migrate_retry(%lld).",
 					 (long long) job->job_id, (long long) job->job_id)));
 }
@@ -238,6 +242,7 @@ reject_document(void *arg, void *item, const uint8 *doc, uint32 len,
 	{
 		MemoryContext old = MemoryContextSwitchTo(l->chunk_context);
 
+		l->put_off++;
 		/* no more than a table takes */
 		if (list_length(l->new_fields) < MaxHeapAttributeNumber)
 			l->new_fields = mm_widen_add_fields(l->new_fields,
@@ -261,6 +266,7 @@ begin_checkpoint(Loader *l)
 
 	MemoryContextReset(l->checkpoint_context);
 	memset(&l->books, 0, sizeof(l->books));
+	l->put_off = 0;
 	l->began = GetCurrentTimestamp();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(l->checkpoint_context);
@@ -320,7 +326,7 @@ checkpoint_due(Loader *l)
 		publish(l, now);
 	/* the coordinator sees committed rejects only */
 	if (options->reject_limit >= 0 &&
-		l->books.docs_rejected > options->reject_limit)
+		l->books.docs_rejected + l->put_off > options->reject_limit)
 		return true;
 	return l->books.bytes_read >= options->checkpoint_bytes ||
 		TimestampDifferenceExceeds(l->began, now,
@@ -431,7 +437,8 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 			ending = look_around(l, rate);
 		if (!ending || !can_end(l))
 			continue;
-		if (!stop_wanted())
+		/* Nothing else ends a chunk that has no positions. */
+		if (l->table->split != MM_SPLIT_NONE && !stop_wanted())
 			break;
 		error->stopped = true;
 		return MM_NEXT_ERROR;

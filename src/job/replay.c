@@ -17,9 +17,12 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "job/batch.h"
 #include "job/catalog.h"
@@ -229,6 +232,29 @@ replay_letters(Replay *r, List *letters, List *tables)
 	}
 }
 
+/*
+ * The owner; when there is none any more, that of the table, since a superuser
+ * (who asks for it) should not run what others have defined on the table.
+ */
+static Oid
+who_replays(const MmJob *job, const List *tables)
+{
+	Oid			relid;
+	HeapTuple	tuple;
+	Oid			owner = job->owner;
+
+	if (tables == NIL ||
+		SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)))
+		return owner;
+	relid = ((MmJobTable *) linitial(tables))->relid;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	if (!HeapTupleIsValid(tuple))
+		return GetUserId();		/* there is nothing to run */
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 MmReplayResult
 mm_replay(const MmJob *job, ArrayType *error_ids, const MmReplayHow *how)
 {
@@ -240,7 +266,7 @@ mm_replay(const MmJob *job, ArrayType *error_ids, const MmReplayHow *how)
 
 	/* what users have defined on the table runs as in the load */
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(job->owner, save_sec_context |
+	SetUserIdAndSecContext(who_replays(job, tables), save_sec_context |
 						   SECURITY_RESTRICTED_OPERATION);
 	mm_worker_save_forms();
 	r.chunk_context = AllocSetContextCreate(CurrentMemoryContext,

@@ -20,6 +20,8 @@
 
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "commands/comment.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -92,22 +94,31 @@ count_attributes(Oid relid)
 static bool
 has_column(const MmContract *contract, const char *column)
 {
-	ListCell   *lc;
+	return mm_contract_has_column(contract, column) ||
+		(contract->extra_column != NULL &&
+		 strcmp(contract->extra_column, column) == 0);
+}
 
-	foreach(lc, contract->fields)
-	{
-		const MmField *field = lfirst(lc);
+static char *
+make_comment(const MmContract *contract, const MmField *field)
+{
+	return psprintf("MongoDB: %s %s (%s)", contract->namespace, field->path,
+					field->bson_types);
+}
 
-		if (field->column != NULL && strcmp(field->column, column) == 0)
-			return true;
-	}
-	return contract->extra_column != NULL &&
-		strcmp(contract->extra_column, column) == 0;
+/* Was it made for another path?  Types may differ, and so may the source. */
+static bool
+is_of_other_path(Oid relid, AttrNumber attnum, const MmField *field)
+{
+	char	   *comment = GetComment(relid, RelationRelationId, attnum);
+
+	return comment != NULL && strncmp(comment, "MongoDB: ", 9) == 0 &&
+		strstr(comment, psprintf(" %s (", field->path)) == NULL;
 }
 
 /*
  * Is this a column that nothing fills yet, as an earlier load has left it, and
- * that can hold the field?  Then the field gets its type.
+ * that can hold the field?  Then the field gets its type.  A default fills it.
  */
 static bool
 take_column(Oid relid, const MmContract *contract, const char *name,
@@ -123,8 +134,9 @@ take_column(Oid relid, const MmContract *contract, const char *name,
 		return false;
 	rel = relation_open(relid, AccessShareLock);
 	att = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
-	fits = !att->attnotnull && att->attidentity == '\0' &&
-		mm_type_column_takes(att, &wanted);
+	fits = !att->attnotnull && !att->atthasdef && att->attidentity == '\0' &&
+		mm_type_column_takes(att, &wanted) &&
+		!is_of_other_path(relid, attnum, field);
 	if (fits)
 		field->type = mm_type_text(att->atttypid, att->atttypmod);
 	relation_close(rel, NoLock);
@@ -158,14 +170,12 @@ add_column(const MmJobTable *table, const MmContract *contract,
 		   MmField *field)
 {
 	char	   *name = mm_step_target_name(table);
-	char	   *comment = psprintf("MongoDB: %s %s (%s)", contract->namespace,
-								   field->path, field->bson_types);
 
 	mm_sql_run(psprintf("ALTER TABLE %s ADD COLUMN %s %s", name,
 						quote_identifier(field->column), field->type));
 	mm_sql_run(psprintf("COMMENT ON COLUMN %s.%s IS %s", name,
 						quote_identifier(field->column),
-						quote_literal_cstr(comment)));
+						quote_literal_cstr(make_comment(contract, field))));
 }
 
 /*
@@ -200,7 +210,9 @@ widen(const MmJob *job, const MmJobTable *table, MmContract *contract,
 						 mm_phase_name(MM_PHASE_COPYING),
 						 psprintf("table \"%s.%s\" has no room for more columns",
 								  table->target_schema, table->target_table),
-						 "Further fields are kept in _extra.");
+						 contract->extra_column ?
+						 "Further fields are kept in _extra." :
+						 "Documents with further fields are rejected.");
 			continue;
 		}
 		add_column(table, contract, field);

@@ -23,10 +23,13 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace_d.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/expandeddatum.h"
@@ -207,6 +210,29 @@ heap_sink_open(Oid relid)
 	return &sink->base;
 }
 
+/*
+ * The default of a column; NULL: null, and nothing to compute.  A null of
+ * a domain is made by it, as the planner does, since it may not allow one.
+ */
+static Node *
+default_of(Relation rel, Form_pg_attribute att)
+{
+	Node	   *expr;
+	Oid			base;
+	int32		typmod = att->atttypmod;
+
+	if (att->attisdropped || att->attgenerated)
+		return NULL;
+	expr = build_column_default(rel, att->attnum);
+	if (expr != NULL || get_typtype(att->atttypid) != TYPTYPE_DOMAIN)
+		return expr;
+	base = getBaseTypeAndTypmod(att->atttypid, &typmod);
+	return coerce_to_domain((Node *) makeNullConst(base, typmod,
+												   att->attcollation),
+							base, typmod, att->atttypid, COERCION_IMPLICIT,
+							COERCE_IMPLICIT_CAST, -1, false);
+}
+
 /* Prepares the defaults of the columns that the caller does not fill. */
 static void
 prepare_defaults(HeapSink *sink)
@@ -221,12 +247,11 @@ prepare_defaults(HeapSink *sink)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
-		Node	   *expr = NULL;
+		Node	   *expr;
 
 		if (list_member_int(sink->attnums, att->attnum))
 			continue;
-		if (!att->attisdropped && !att->attgenerated)
-			expr = build_column_default(sink->base.rel, att->attnum);
+		expr = default_of(sink->base.rel, att);
 		if (expr == NULL)
 		{
 			sink->null_attnums[sink->nnulls++] = att->attnum;
