@@ -62,7 +62,7 @@ CREATE TABLE mongo_migrate.job_table (
   collection    text NOT NULL,
   filter        json,
   relid         oid NOT NULL,         -- no regclass: a dump would name another table by it
-  origin        text NOT NULL,        -- cluster and database in which relid means something
+  origin        text NOT NULL,        -- cluster, database and extension with which relid means something
   file          oid NOT NULL,         -- of the table: with another one its rows are counted, as after a TRUNCATE
   target_schema name NOT NULL,
   target_table  name NOT NULL,
@@ -191,8 +191,9 @@ CREATE TABLE mongo_migrate.secret (
   uri           text NOT NULL
 );
 COMMENT ON TABLE mongo_migrate.secret IS 'connection strings with a password, until their job is completed, canceled or forgotten; never dumped';
--- pg_read_all_data may not read it: there is no policy.
+-- pg_read_all_data may not read it: there is no policy; nor find it in statistics, or apart from the table.
 ALTER TABLE mongo_migrate.secret ENABLE ROW LEVEL SECURITY;
+ALTER TABLE mongo_migrate.secret ALTER uri SET STATISTICS 0, ALTER uri SET STORAGE PLAIN;
 
 -- pg_write_all_data may not write to any of them, in no session_replication_role; nor may a subscription of its members.
 CREATE FUNCTION mongo_migrate.guard_table() RETURNS trigger
@@ -567,6 +568,7 @@ CREATE VIEW @extschema@.migrate_progress WITH (security_barrier) AS
                   THEN least(0.999, 0.5 + 0.5 * s.tuples_done / s.tuples_total)
                   WHEN t.phase = 'indexing' AND s.blocks_total > 0
                   THEN least(0.999, 0.5 * s.blocks_done / s.blocks_total)
+                  WHEN t.phase = 'indexing' THEN 0
                   WHEN t.phase = 'copying'
                   THEN (SELECT least(0.999, count(*) FILTER (WHERE c.state = 'done') / greatest(count(*), 1)::double precision)
                           FROM mongo_migrate.chunk c WHERE c.job_id = t.job_id AND c.table_no = t.table_no)

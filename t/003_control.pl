@@ -87,6 +87,7 @@ sql("SELECT migrate_wait($second)");
 is(sql("SELECT migrate_cancel($job)"), 'canceled', 'a paused job is canceled at once');
 cmp_ok(sql('SELECT count(*) FROM narrow'), '>', 0, 'what was loaded is kept');
 $job = start_and_copy();
+like(error_of('SELECT migrate_cancel(NULL, drop_target => true)'), qr/ERROR:  drop_target needs a job_id\nHINT:  Write migrate_cancel\($job, drop_target => true\)/, 'no table is dropped for a null');
 is(sql("SELECT migrate_cancel($job, drop_target => true)"), 'canceling', 'cancel a running job');
 is(sql("SELECT migrate_wait($job)"), 'canceled', 'it ends');
 is(sql("SELECT to_regclass('narrow') IS NULL"), 't', 'and the table is gone');
@@ -136,6 +137,12 @@ is(sql("SELECT count(*) FROM pg_locks WHERE locktype <> 'virtualxid' AND pid IN 
 sql("SELECT migrate_cancel($job)");
 ok(wait_for(sub { $waiting->{run}->pump_nb; $waiting->{out} =~ /canceled/ }, 10), 'until the job ends');
 $waiting->end;
+
+# A lock that this transaction holds on the table would hold up the key.
+$job = start_and_copy();
+like(error_of("BEGIN; SELECT count(*) >= 0 FROM narrow; SELECT migrate_wait($job); COMMIT"),
+	qr/ERROR:  cannot wait for a migration job that waits for this transaction\nDETAIL:  Process \d+ waits for a lock that this transaction holds, or for others that do\.\nHINT:  COMMIT first\./, 'no wait behind a read of the table');
+is(sql("SELECT migrate_wait($job)"), 'completed', 'without it, the job completes');
 
 # A cancel that is committed when the job has come to its end meanwhile.
 sql("SET mongo_migrate.checkpoint_bytes = '64kB'; SELECT migrate_start('$uri', 'orders', target => 'goes', workers => 1, options => '{\"max_docs_per_second\": 3000}')");

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use FaultTest;
 use IPC::Run ();
 use MongoTest qw(wait_for);
 use PostgreSQL::Test::Utils;
@@ -221,6 +222,23 @@ ok(!wait_for(sub { sql(q(SELECT count(*) FROM mongo_migrate.running_coordinator)
 $in = "COMMIT;\n";
 $late->finish;
 ok(wait_state($late_job, 'completed', 20), 'a transaction that ends late finds its job seen to');
+
+# A coordinator that waits in a key build does not look at the queue: nobody is told that a job is seen to.
+$first = start_slow('');
+wait_state($first, 'running');
+my $reader = FaultTest::Session->new($node, "BEGIN; SELECT count(*) FROM slow$tables");
+sql("SELECT migrate_alter($first, max_docs_per_second => 0)");
+ok(wait_for(sub { sql("SELECT phase FROM migrate_progress WHERE job_id = $first") eq 'indexing' }, 30), 'a job that builds its key');
+sql('CREATE TABLE sleepy WITH (parallel_workers = 4) AS SELECT g FROM generate_series(1, 5000) g');
+my $others = FaultTest::Session->new($node, "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET max_parallel_workers_per_gather = 4");
+$others->send('SELECT count(pg_sleep(60 + g)) FROM sleepy');
+ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type IN ('parallel worker', 'mongo_migrate coordinator', 'logical replication launcher'))) eq '4' }, 20), 'all worker slots are in use')
+  or diag(sql('SELECT pid, backend_type, query FROM pg_stat_activity'));
+like(error_of("SELECT migrate_start('$uri', 'orders', target => 'unseen')"), qr/ERROR:  could not start a background worker\nDETAIL:  All 4 slots/, 'a job that nobody would see to is refused');
+sql(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT count(pg_sleep%'});
+$_->end foreach $others, $reader;
+sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'));
+ok(wait_state($first, 'completed', 30), 'and the job goes on');
 
 # Retention: old jobs leave the history, tables stay; letters that wait for a decision keep their job.
 $mongo->python(q(client.shop.odd.insert_many([{'_id': i, 'note': 'a\0b' if i == 7 else 'ab'} for i in range(20)])));

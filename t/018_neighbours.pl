@@ -259,6 +259,28 @@ cmp_ok(time() - $began, '<', 5, sprintf 'DROP EXTENSION takes %.1f s', time() - 
 ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mongo_migrate%')) == 0 }, 10), 'no worker is left');
 
 # ---------------------------------------------------------------------------
+# Tables that would go with the one that is replaced
+# ---------------------------------------------------------------------------
+
+sql('CREATE TABLE parted (_id bigint, total bigint, _extra jsonb) PARTITION BY RANGE (_id); CREATE TABLE part PARTITION OF parted DEFAULT; INSERT INTO parted VALUES (1)');
+foreach my $case (['parted', 'It is partitioned'], ['part', 'It is a partition'])
+{
+	my ($table, $reason) = @$case;
+	foreach my $call ('migrate_start', 'migrate_plan')
+	{
+		like(try_sql("SELECT $call('$uri', 'odd', target => '$table', if_exists => 'replace')"),
+			qr/ERROR:  cannot load into table "public.$table"\nDETAIL:  $reason\./, "$call: $table is not replaced");
+	}
+}
+is(sql('SELECT count(*) FROM parted'), 1, 'and still has its rows');
+my $long = 'x' x 63;
+sql("CREATE TABLE $long (_id bigint)");
+like(try_sql("SELECT migrate_start('$uri', 'odd', target => '${long}_2024', if_exists => 'replace')"),
+	qr/ERROR:  the name of the target is too long: "${long}_2024"\nDETAIL:  PostgreSQL's names have 63 bytes at most\./, 'nor is one whose name begins so');
+sql("DROP TABLE $long, parted");
+is(sql("SELECT attstattarget, attstorage FROM pg_attribute WHERE attrelid = 'mongo_migrate.secret'::regclass AND attname = 'uri'"), '0|p', 'connection strings are not in statistics');
+
+# ---------------------------------------------------------------------------
 # A database that is not UTF8
 # ---------------------------------------------------------------------------
 
@@ -304,6 +326,15 @@ is(try_sql('SELECT count(*) FROM migrate_jobs', 'mallory', 'restored'), 0, 'a ro
 my $failed = sql(q(SELECT max(job_id) FROM migrate_jobs WHERE owner = 'ann'), 'restored');
 sql("UPDATE mongo_migrate.job SET state = 'failed' WHERE job_id = $failed", 'restored');
 like(try_sql("SELECT migrate_retry($failed)", undef, 'restored'), qr/ERROR:  migration job $failed cannot run as its owner\nDETAIL:  Its owner does not exist in this cluster/, 'a retry for a role that is missing says so');
+# Nobody but a superuser could.
+my $waits = sql(q(SELECT job_id FROM migrate_errors WHERE status = 'pending' ORDER BY job_id LIMIT 1), 'restored');
+sql(qq(UPDATE mongo_migrate.job SET owner = 1, owner_name = 'nobody' WHERE job_id = $waits), 'restored');
+like(try_sql("SELECT * FROM migrate_replay($waits)", undef, 'restored'), qr/^\d+\|\d+$/, 'a replay for one that is missing runs as the owner of the table');
 $node = $from;
+
+# Restored in place: the same database, other tables.
+$node->command_ok(['pg_dump', '-Fc', '-f', "$dump.c", 'postgres'], 'a dump for the same database');
+$node->command_ok(['pg_restore', '--clean', '--if-exists', '--exit-on-error', '-d', $node->connstr('postgres'), "$dump.c"], 'which is restored in place');
+is(try_sql(q(SELECT * FROM migrate_replay(mapping => jsonb_set(migrate_mapping(), '{on_error}', '"extra"'))), 'bob'), '60|0', 'rejected documents find their table');
 
 done_testing();

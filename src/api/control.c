@@ -192,6 +192,13 @@ migrate_cancel(PG_FUNCTION_ARGS)
 	int			pid = mm_job_coordinator_pid(job->job_id);
 	MmJobState	state = pid != 0 ? MM_JOB_CANCELING : MM_JOB_CANCELED;
 
+	/* A job_id that is null by mistake costs no table. */
+	if (drop_target && PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("drop_target needs a job_id"),
+				 errhint("Write migrate_cancel(%lld, drop_target => true).",
+						 (long long) job->job_id)));
 	if (job->state == MM_JOB_COMPLETED)
 		raise_wrong_state(job, "cancel", NULL);
 	if (drop_target && !has_privs_of_role(GetUserId(), job->owner))

@@ -37,6 +37,9 @@ MM_FUNCTION(migrate_wait);
 
 #define POLL_MS 100
 
+/* How often to see whether the job waits for us, in ms. */
+#define CHECK_MS 1000
+
 /* One look at the job. */
 typedef struct Look
 {
@@ -50,6 +53,7 @@ typedef struct Look
 	int64		docs_total;
 	MmCounters	books;
 	double		rate;
+	MmFailure	failure;		/* of a failed job */
 } Look;
 
 /* False: the job is gone. */
@@ -71,7 +75,8 @@ read_job(int64 job_id, Look *result)
 									" t.rows_inserted + t.rows_updated,"
 									" t.docs_rejected,"
 									" COALESCE(t.rate, 0)::bigint,"
-									" jt.database, jt.collection"
+									" jt.database, jt.collection, j.sqlstate,"
+									" j.message, j.detail, j.hint, j.context"
 									" FROM mongo_migrate.job j"
 									" JOIN mongo_migrate.table_stat t"
 									" USING (job_id)"
@@ -95,6 +100,11 @@ read_job(int64 job_id, Look *result)
 		result->rate = (double) mm_row_int8(0, 10);
 		result->database = mm_row_text(&scope, 0, 11);
 		result->collection = mm_row_text(&scope, 0, 12);
+		result->failure.sqlstate = mm_row_text(&scope, 0, 13);
+		result->failure.message = mm_row_text(&scope, 0, 14);
+		result->failure.detail = mm_row_text(&scope, 0, 15);
+		result->failure.hint = mm_row_text(&scope, 0, 16);
+		result->failure.context = mm_row_text(&scope, 0, 17);
 	}
 	mm_catalog_end(&scope);
 	return found;
@@ -124,6 +134,39 @@ read_aside(void *arg)
 	Aside	   *aside = arg;
 
 	aside->found = read_job(aside->job_id, aside->look);
+}
+
+/*
+ * Both would wait for ever, and the server sees no deadlock: we wait for no
+ * lock.
+ */
+static void
+check_aside(void *arg)
+{
+	Aside	   *aside = arg;
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+
+	mm_arg_int8(&args, aside->job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query_latest("WITH RECURSIVE waits (pid, first) AS"
+								" (SELECT coordinator_pid, coordinator_pid"
+								" FROM mongo_migrate.table_stat"
+								" WHERE job_id = $1 UNION SELECT w.pid, w.pid"
+								" FROM mongo_migrate.visible_job j,"
+								" mongo_migrate.shared_workers(j.job_id,"
+								" j.shared_handle) w WHERE j.job_id = $1"
+								" UNION SELECT unnest(pg_blocking_pids(pid)),"
+								" first FROM waits)"
+								" SELECT first FROM waits"
+								" WHERE pid = pg_backend_pid()", &args) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for a migration job that waits for this transaction"),
+				 errdetail("Process %d waits for a lock that this transaction holds, or for others that do.",
+						   mm_row_int4(0, 1)),
+				 errhint("COMMIT first.")));
+	mm_catalog_end(&scope);
 }
 
 static void
@@ -270,13 +313,11 @@ is_settled(MmJobState state)
 
 /* Detail and context may quote documents, which only the owner may see. */
 static void
-raise_failure(const MmJob *job)
+raise_failure(const MmJob *job, MmFailure *failure)
 {
-	MmFailure	failure = mm_job_failure_latest(job->job_id);
-
 	if (!has_privs_of_role(GetUserId(), job->owner))
-		failure.detail = failure.context = NULL;
-	mm_worker_raise(&failure);
+		failure->detail = failure->context = NULL;
+	mm_worker_raise(failure);
 }
 
 Datum
@@ -290,6 +331,7 @@ migrate_wait(PG_FUNCTION_ARGS)
 	int64		job_id;
 	TimestampTz end = deadline(fcinfo, 1);
 	TimestampTz next_report = deadline(fcinfo, 2);
+	TimestampTz next_check = GetCurrentTimestamp();
 	Look		now;
 
 	run_aside(pick_aside, &aside);
@@ -305,6 +347,13 @@ migrate_wait(PG_FUNCTION_ARGS)
 		if (is_settled(now.state))
 			break;
 		check_not_ours(&now);
+		if (GetCurrentTimestamp() >= next_check)
+		{
+			aside.job_id = job_id;
+			run_aside(check_aside, &aside);
+			next_check = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													 CHECK_MS);
+		}
 		if (GetCurrentTimestamp() >= end)
 			PG_RETURN_NULL();
 		if (GetCurrentTimestamp() >= next_report)
@@ -317,6 +366,6 @@ migrate_wait(PG_FUNCTION_ARGS)
 	if (now.state == MM_JOB_COMPLETED)
 		report_completed(job_id, &now);
 	if (now.state == MM_JOB_FAILED)
-		raise_failure(job);
+		raise_failure(job, &now.failure);
 	return mm_state_datum(fcinfo, now.state);
 }

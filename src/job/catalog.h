@@ -108,8 +108,6 @@ extern const char *mm_phase_name(MmPhase phase);
  * the transaction.
  */
 extern MmJob *mm_job_load(int64 job_id, bool lock);
-/* Why a failed job failed; with the latest snapshot. */
-extern MmFailure mm_job_failure_latest(int64 job_id);
 extern List *mm_job_load_tables(int64 job_id);
 /*
  * The contract of a table as it is now; its row is locked against others who

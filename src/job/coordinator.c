@@ -108,7 +108,11 @@ static Coordinator coordinator;
 static MmJob *
 load_job(const Coordinator *c, bool lock)
 {
-	return mm_catalog_exists() ? mm_job_load(c->args.job_id, lock) : NULL;
+	MmJob	   *job = mm_catalog_exists() ?
+		mm_job_load(c->args.job_id, lock) : NULL;
+
+	/* A crash that loses a job may lose its number, and another gets it. */
+	return job != NULL && job->owner == c->args.owner ? job : NULL;
 }
 
 static MmJobState
@@ -122,10 +126,11 @@ read_state(Coordinator *c)
 	return job == NULL ? MM_JOB_CANCELED : job->state;
 }
 
-/* For waits inside the phases: is the job to stop? */
+/* For waits inside the phases: is the job to stop?  Not in a transaction. */
 static bool
 stop_wanted(void)
 {
+	mm_queue_poll();
 	return read_state(&coordinator) != MM_JOB_RUNNING;
 }
 
@@ -371,13 +376,15 @@ check_reject_limit(Coordinator *c, Poll *poll)
 static void
 warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
 {
-	char	   *message = mm_job_rejects_message(table->database,
-												table->collection,
-												&poll->books);
+	char	   *message;
 	char	   *hint;
 
-	if (message == NULL || c->told_rejects ||
+	if (c->told_rejects ||
 		(poll->open > 0 && poll->books.docs_read < REJECTS_WORTH_TELLING))
+		return;
+	message = mm_job_rejects_message(table->database, table->collection,
+									 &poll->books);
+	if (message == NULL)
 		return;
 	c->told_rejects = true;
 	hint = psprintf("SELECT * FROM migrate_conflicts WHERE job_id = %lld;",
@@ -401,6 +408,7 @@ warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
 static bool
 copy_chunks(Coordinator *c, MmJobTable *table)
 {
+	c->starved_since = 0;
 	for (;;)
 	{
 		Poll		poll;
@@ -426,11 +434,12 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		warn_of_rejects(c, table, &poll);
 		check_reject_limit(c, &poll);
 		check_rights(c, table);
-		mm_watch_target(c->job, table, MM_PHASE_COPYING);
 		if (poll.open == 0)
 			break;
 		start_loaders(c, &poll);
 		note_progress(c);
+		/* behind the start, as it may count the rows of a large table */
+		mm_watch_target(c->job, table, MM_PHASE_COPYING);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -520,6 +529,10 @@ run_table(Coordinator *c, MmJobTable *table)
 			phase = MM_PHASE_PLANNING;
 		if (stop_wanted())
 			return false;
+		if (phase > MM_PHASE_COPYING)
+			mm_queue_look_away();
+		else
+			mm_queue_attend();
 		enter_phase(c, table, phase);
 		if (phase > MM_PHASE_COPYING)
 			mm_watch_target(c->job, table, phase);
@@ -697,6 +710,7 @@ run_job(Coordinator *c, bool crashed)
 	{
 		ListCell   *lc;
 
+		mm_queue_attend();
 		if (!mm_queue_wait(c->args.job_id))
 			return;
 		MemoryContextSwitchTo(c->context);
@@ -759,7 +773,9 @@ wait_for_caller(const MmWorkerArgs *args)
 	mm_worker_report("waiting for the transaction of migration job %lld",
 					 (long long) args->job_id);
 	mm_worker_tx_begin();
-	XactLockTableWait(args->start_xid, NULL, NULL, XLTW_None);
+	/* After a crash there may be no trace of it, and others get its id. */
+	if (TransactionIdPrecedes(args->start_xid, ReadNextTransactionId()))
+		XactLockTableWait(args->start_xid, NULL, NULL, XLTW_None);
 	mm_worker_tx_commit();
 }
 
@@ -873,6 +889,21 @@ wait_out(Coordinator *c)
 	mm_worker_raise(failure);
 }
 
+/* False: it is not the end of the job. */
+static bool
+end_failed(Coordinator *c, MmFailure *failure)
+{
+	if (begin_with_key(c, failure))
+		return false;
+	if (may_pass(c, failure))
+	{
+		c->passing = failure;
+		return false;
+	}
+	record_failure(c, failure);
+	return true;
+}
+
 /*
  * One pass over the job with its failures recorded.  False: a query cancel
  * came, something is to be tried again, or a table is to begin again; look at
@@ -883,6 +914,7 @@ run_guarded(Coordinator *c, bool crashed)
 {
 	MmFailure  *volatile failure = NULL;
 	volatile bool canceled = false;
+	bool		done;
 
 	PG_TRY();
 	{
@@ -905,18 +937,14 @@ run_guarded(Coordinator *c, bool crashed)
 	PG_END_TRY();
 	MemoryContextSwitchTo(c->context);
 
+	/* Another cancel asks for what is done already. */
+	HOLD_CANCEL_INTERRUPTS();
 	if ((canceled || failure != NULL) && c->crew != NULL)
 		mm_crew_stop(c->crew);
-	if (failure != NULL && begin_with_key(c, failure))
-		return false;
-	if (failure != NULL && may_pass(c, failure))
-	{
-		c->passing = failure;
-		return false;
-	}
-	if (failure != NULL)
-		record_failure(c, failure);
-	return !canceled;
+	done = failure == NULL ? !canceled : end_failed(c, failure);
+	QueryCancelPending = false;
+	QueryCancelHoldoffCount = 0;	/* as an error would leave it */
+	return done;
 }
 
 void

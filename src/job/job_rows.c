@@ -167,28 +167,6 @@ mm_job_load(int64 job_id, bool lock)
 	return rows == 1 ? job : NULL;
 }
 
-MmFailure
-mm_job_failure_latest(int64 job_id)
-{
-	MmFailure	failure = {0};
-	MmArgs		args = {0};
-	MmCatalogScope scope;
-
-	mm_arg_int8(&args, job_id);
-	mm_catalog_begin(&scope);
-	if (mm_catalog_query_latest("SELECT sqlstate, message, detail, hint,"
-								" context FROM mongo_migrate.job"
-								" WHERE job_id = $1", &args) != 1)
-		elog(ERROR, "job %lld is gone", (long long) job_id);
-	failure.sqlstate = mm_row_text(&scope, 0, 1);
-	failure.message = mm_row_text(&scope, 0, 2);
-	failure.detail = mm_row_text(&scope, 0, 3);
-	failure.hint = mm_row_text(&scope, 0, 4);
-	failure.context = mm_row_text(&scope, 0, 5);
-	mm_catalog_end(&scope);
-	return failure;
-}
-
 static MmJobTable *
 row_to_table(MmCatalogScope *scope, uint64 row)
 {
@@ -233,15 +211,15 @@ row_to_table(MmCatalogScope *scope, uint64 row)
 	" target_table))::oid, 0) END"
 
 /*
- * Where an OID means what it says.  A dump that is restored elsewhere brings
- * the rows of final jobs with it, and pg_upgrade those of all: there the
- * table is the one of that name.
+ * Where an OID means what it says.  A dump that is restored, elsewhere or in
+ * place, brings the rows of final jobs with it, and pg_upgrade those of all:
+ * there the table is the one of that name.
  */
 static char *
 origin(void)
 {
-	return psprintf("%llu/%u", (unsigned long long) GetSystemIdentifier(),
-					MyDatabaseId);
+	return psprintf("%llu/%u/%u", (unsigned long long) GetSystemIdentifier(),
+					MyDatabaseId, mm_catalog_extension());
 }
 
 /* List of MmJobTable *, by number. */
@@ -276,11 +254,21 @@ mm_job_load_tables(int64 job_id)
 	return tables;
 }
 
+/* One row on one page: what is stored apart has no row security. */
+#define MAX_SECRET	8000
+
 static void
 insert_secret(int64 job_id, const char *uri)
 {
 	MmArgs		args = {0};
 
+	if (strlen(uri) > MAX_SECRET)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("connection string is too long"),
+				 errdetail("It has %zu bytes, one with a password can have %d.",
+						   strlen(uri), MAX_SECRET),
+				 errhint("Make a server and a user mapping of it.")));
 	mm_arg_int8(&args, job_id);
 	mm_arg_text(&args, uri);
 	mm_catalog_query("INSERT INTO mongo_migrate.secret (job_id, uri)"

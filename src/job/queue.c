@@ -29,7 +29,8 @@
  * attendant, and keep it until they have committed; the last attendant takes
  * it for itself, looks at the queue once more and gives its lock up.  When it
  * needs to start another coordinator and no slot is free, it stays until it
- * can.
+ * can.  A coordinator that builds a key, say, does not look at the queue: if
+ * it can, it gives its lock up for as long.
  *
  * Jobs that run are counted in the whole cluster, by a lock that each of
  * their coordinators holds.  Counting and taking that lock is one step under
@@ -331,6 +332,8 @@ pause_for(long timeout_ms)
 void
 mm_queue_attend(void)
 {
+	if (is_attendant)
+		return;
 	mm_worker_tx_begin();
 	if (mm_catalog_exists())
 		is_attendant = take(MyDatabaseId, mm_catalog_extension(), MyProcPid,
@@ -348,23 +351,35 @@ count_attendants(Oid extension)
 /*
  * Gives the attendant's lock up.  False: this is the last attendant, and
  * somebody counts on it.  One at a time, or the last two could both go.
+ * Others keep no slot for it, as they may all need one; nor does one that
+ * only looks away, and sees to the queue when it leaves.
  */
 static bool
-stop_attending(Oid extension)
+stop_attending(Oid extension, bool leaving)
 {
 	LOCKTAG		tag;
+	bool		last;
 
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, extension, 1, MM_LOCK_GATE);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	if (count_attendants(extension) == 0 &&
-		!take(MyDatabaseId, extension, 0, MM_LOCK_GATE, false))
+	last = count_attendants(extension) == 0;
+	if (last && !take(MyDatabaseId, extension, 0, MM_LOCK_GATE, false))
 		return false;
-	if (!start_successor(extension))
+	if (!start_successor(extension) && last && leaving)
 		return false;
 	if (is_attendant)
 		give_back(MyDatabaseId, extension, MyProcPid, MM_LOCK_ATTENDANT);
 	is_attendant = false;
 	return true;
+}
+
+void
+mm_queue_look_away(void)
+{
+	mm_worker_tx_begin();
+	if (is_attendant && mm_catalog_exists())
+		(void) stop_attending(mm_catalog_extension(), false);
+	mm_worker_tx_commit();
 }
 
 void
@@ -379,7 +394,8 @@ mm_queue_leave(void)
 		if (!done)
 			pause_for(SLOT_RETRY_MS);
 		mm_worker_tx_begin();
-		done = !mm_catalog_exists() || stop_attending(mm_catalog_extension());
+		done = !mm_catalog_exists() ||
+			stop_attending(mm_catalog_extension(), true);
 		mm_worker_tx_commit();
 	} while (!done);
 }

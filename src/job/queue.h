@@ -14,6 +14,8 @@
 
 /* A coordinator begins: from now on it is responsible for the queue. */
 extern void mm_queue_attend(void);
+/* It will not look at the queue for a while; others should not rely on it. */
+extern void mm_queue_look_away(void);
 
 /* Would a job that is started now wait for others?  Needs a transaction. */
 extern bool mm_queue_is_full(void);

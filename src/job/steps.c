@@ -393,7 +393,7 @@ check_alone(const MmJob *job, const MmJobTable *table)
 				 errmsg("cannot drop table \"%s.%s\" for migration job %lld",
 						table->target_schema, table->target_table,
 						(long long) job->job_id),
-				 errdetail("The job comes from another cluster or database, and the table may be another one of that name."),
+				 errdetail("The job comes from another cluster or database, or from a dump, and the table may be another one of that name."),
 				 errhint("Cancel without drop_target, and DROP TABLE it if nobody needs the rows.")));
 	if (later != 0)
 		ereport(ERROR,
