@@ -99,13 +99,6 @@ has_column(const MmContract *contract, const char *column)
 		 strcmp(contract->extra_column, column) == 0);
 }
 
-static char *
-make_comment(const MmContract *contract, const MmField *field)
-{
-	return psprintf("MongoDB: %s %s (%s)", contract->namespace, field->path,
-					field->bson_types);
-}
-
 /* Was it made for another path?  Types may differ, and so may the source. */
 static bool
 is_of_other_path(Oid relid, AttrNumber attnum, const MmField *field)
@@ -170,12 +163,14 @@ add_column(const MmJobTable *table, const MmContract *contract,
 		   MmField *field)
 {
 	char	   *name = mm_step_target_name(table);
+	char	   *comment = psprintf("MongoDB: %s %s (%s)", contract->namespace,
+								   field->path, field->bson_types);
 
 	mm_sql_run(psprintf("ALTER TABLE %s ADD COLUMN %s %s", name,
 						quote_identifier(field->column), field->type));
 	mm_sql_run(psprintf("COMMENT ON COLUMN %s.%s IS %s", name,
 						quote_identifier(field->column),
-						quote_literal_cstr(make_comment(contract, field))));
+						quote_literal_cstr(comment)));
 }
 
 /*

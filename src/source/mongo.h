@@ -239,8 +239,9 @@ typedef struct MmMongoCursor
 extern int32 mm_mongo_cursor_batch_size(uint32 average_bytes);
 
 /*
- * A server for the client's read preference that does not lag (mongo_lag.c);
- * 0 with error set if none.
+ * mongo_lag.c: a server for the client's read preference, which has applied
+ * what the primary had; 0 with error set if none, transient when it lags.
+ * "database" is one that the user may read.
  */
 extern uint32 mm_mongo_select_server(MmMongoSource *source,
 									 const char *database, const char *ns,
@@ -278,20 +279,6 @@ extern void mm_mongo_cursor_close(MmMongoCursor *cursor);
 extern bool mm_mongo_concern_add(MmMongoSource *source, uint32 server_id,
 								 const bson_t **command, const char *ns,
 								 MmSourceError *error);
-
-/*
- * mongo_lag.c: a secondary is made to apply what the primary had written,
- * unless it was before.  False with error set; when it takes longer than
- * a server may take to connect, it is in source->lagging then.  "database" is
- * one that the user may read.
- */
-extern bool mm_mongo_lag_wait(MmMongoSource *source, uint32 server_id,
-							  const char *database, MmSourceError *error);
-/*
- * The primary, for a session whose read preference allows it when there is no
- * other; else 0.
- */
-extern uint32 mm_mongo_lag_way_out(MmMongoSource *source);
 
 /* mongo_describe.c */
 extern bool mm_mongo_describe(MmSource *source, const char *database,

@@ -36,9 +36,6 @@
 
 #define MAX_BATCH_SIZE		100000
 
-/* Choices at random, to find another than one certain member. */
-#define SELECT_TIMES		16
-
 /* How long the documents of a reply should last, in us. */
 #define TARGET_REPLY_TIME	1000000
 
@@ -212,61 +209,6 @@ get_more(MmMongoCursor *cursor, MmSourceError *error)
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(cursor->scratch);
 	return ok;
-}
-
-/* By the read preference, and at random where that allows several. */
-static uint32
-select_any(MmMongoSource *source, const char *ns, MmSourceError *error)
-{
-	const mongoc_read_prefs_t *preference =
-		mongoc_client_get_read_prefs(source->client);
-	bson_error_t failure = {0};
-	mongoc_server_description_t *server;
-	uint32		id = 0;
-
-	mm_mongo_begin(source);
-	server = mongoc_client_select_server(source->client, false, preference,
-										 &failure);
-	if (server)
-		id = mongoc_server_description_id(server);
-	mongoc_server_description_destroy(server);
-	if (!mm_mongo_finish(source, id != 0, &failure, ns, error))
-		return 0;
-	return id;
-}
-
-/* Another one than the members that were found to lag, if there is one. */
-static uint32
-select_other(MmMongoSource *source, const char *ns, MmSourceError *error)
-{
-	uint32		id = select_any(source, ns, error);
-
-	for (int i = 1; i < SELECT_TIMES && id != 0 &&
-		 list_member_int(source->lagging, id); i++)
-		id = select_any(source, ns, error);
-	return id;
-}
-
-uint32
-mm_mongo_select_server(MmMongoSource *source, const char *database,
-					   const char *ns, MmSourceError *error)
-{
-	/* A session asks many questions: it finds out once. */
-	if (mm_mongo_is_worker)
-		source->lagging = NIL;
-	for (;;)
-	{
-		uint32		id = select_other(source, ns, error);
-
-		if (id == 0)
-			return 0;
-		if (list_member_int(source->lagging, id))
-			return mm_mongo_lag_way_out(source);
-		if (mm_mongo_lag_wait(source, id, database, error))
-			return id;
-		if (!list_member_int(source->lagging, id))
-			return 0;
-	}
 }
 
 /* Tells the server that the cursor is not needed any more. */

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * mongo_lag.c
- *	  Members of a replica set that lag behind their primary.
+ *	  Chooses the server that is read: no member that lags behind its primary.
  *
  * What is read from a secondary is what it has applied.  One that lags has
  * not yet the newest documents, nor perhaps the collection; a migration that
@@ -28,6 +28,9 @@
 
 #include "source/mongo.h"
 #include "source/mongo_wire.h"
+
+/* Choices at random, to find another than certain members. */
+#define SELECT_TIMES		16
 
 typedef struct OperationTime
 {
@@ -186,8 +189,9 @@ wait_for(MmMongoSource *source, uint32 server_id, const char *host,
 	return true;
 }
 
-bool
-mm_mongo_lag_wait(MmMongoSource *source, uint32 server_id,
+/* False with error set; when it lags, it is in source->lagging then. */
+static bool
+wait_if_secondary(MmMongoSource *source, uint32 server_id,
 				  const char *database, MmSourceError *error)
 {
 	char		host[BSON_HOST_NAME_MAX + 8];
@@ -207,8 +211,12 @@ mm_mongo_lag_wait(MmMongoSource *source, uint32 server_id,
 	return true;
 }
 
-uint32
-mm_mongo_lag_way_out(MmMongoSource *source)
+/*
+ * The primary, for a session whose read preference allows it when there is no
+ * other; else 0.
+ */
+static uint32
+find_way_out(MmMongoSource *source)
 {
 	mongoc_read_mode_t mode =
 		mongoc_read_prefs_get_mode(mongoc_client_get_read_prefs(source->client));
@@ -220,4 +228,59 @@ mm_mongo_lag_way_out(MmMongoSource *source)
 		!find_primary(source, &primary, &ignored))
 		return 0;
 	return primary;
+}
+
+/* By the read preference, and at random where that allows several. */
+static uint32
+select_any(MmMongoSource *source, const char *ns, MmSourceError *error)
+{
+	const mongoc_read_prefs_t *preference =
+		mongoc_client_get_read_prefs(source->client);
+	bson_error_t failure = {0};
+	mongoc_server_description_t *server;
+	uint32		id = 0;
+
+	mm_mongo_begin(source);
+	server = mongoc_client_select_server(source->client, false, preference,
+										 &failure);
+	if (server)
+		id = mongoc_server_description_id(server);
+	mongoc_server_description_destroy(server);
+	if (!mm_mongo_finish(source, id != 0, &failure, ns, error))
+		return 0;
+	return id;
+}
+
+/* Another one than the members that were found to lag, if there is one. */
+static uint32
+select_other(MmMongoSource *source, const char *ns, MmSourceError *error)
+{
+	uint32		id = select_any(source, ns, error);
+
+	for (int i = 1; i < SELECT_TIMES && id != 0 &&
+		 list_member_int(source->lagging, id); i++)
+		id = select_any(source, ns, error);
+	return id;
+}
+
+uint32
+mm_mongo_select_server(MmMongoSource *source, const char *database,
+					   const char *ns, MmSourceError *error)
+{
+	/* A session asks many questions: it finds out once. */
+	if (mm_mongo_is_worker)
+		source->lagging = NIL;
+	for (;;)
+	{
+		uint32		id = select_other(source, ns, error);
+
+		if (id == 0)
+			return 0;
+		if (list_member_int(source->lagging, id))
+			return find_way_out(source);
+		if (wait_if_secondary(source, id, database, error))
+			return id;
+		if (!list_member_int(source->lagging, id))
+			return 0;
+	}
 }
