@@ -79,6 +79,7 @@ private_begin()
 private_end()
 {
 	local status=$?
+	set +e
 	[[ -n $postgres_data ]] && as_user "$(bindir)/pg_ctl" -D "$postgres_data" -m immediate stop >/dev/null 2>&1
 	[[ -n $mongod_pid ]] && kill "$mongod_pid" 2>/dev/null && wait "$mongod_pid" 2>/dev/null
 	if [[ $status != 0 && -z $checked && -e $work/postgres.log ]]; then

@@ -254,12 +254,11 @@ t_first = 4714-11-24 00:00:00+00 BC; t_last = 294276-12-31 23:59:59.999+00
 stamp = 1970-01-01 00:00:07+00; min_key = -infinity; max_key = infinity
 s_day = 2026-01-01 00:00:00+00; s_time = 2026-01-01 10:00:00+00; s_zone = 2026-01-01 08:00:00+00
 END
-# A zone other than UTC would be dropped without a word.
+# Of a string with a zone the instant, in UTC as dates are.
 $expected{timestamp} = <<'END';
 t_day = 2020-01-01 00:00:00; t_ms = 2020-01-01 00:00:00.123; t_minus1 = 1969-12-31 23:59:59.999
 t_first = 4714-11-24 00:00:00 BC; t_last = 294276-12-31 23:59:59.999
 stamp = 1970-01-01 00:00:07; min_key = -infinity; max_key = infinity
-# the instant, in UTC as dates are
 s_day = 2026-01-01 00:00:00; s_time = 2026-01-01 10:00:00; s_zone = 2026-01-01 08:00:00
 END
 # No time of day gets lost.

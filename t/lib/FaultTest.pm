@@ -51,11 +51,16 @@ sub new
 	$self->sql(<<'SQL');
 CREATE TABLE audit (what text);
 GRANT SELECT ON audit TO PUBLIC;
+-- of a position {$recordId: int64}, else NULL
+CREATE FUNCTION record_id(bytea) RETURNS bigint LANGUAGE sql STRICT RETURN
+	CASE WHEN substr($1, 5, 11) = '\x12' || convert_to('$recordId', 'UTF8') || '\x00' THEN
+		(SELECT sum(get_byte($1, 15 + i)::bigint << 8 * i)::bigint FROM generate_series(0, 7) i) END;
 CREATE FUNCTION audit_chunk() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
 	IF OLD.state = 'done' AND NEW.state <> 'done' OR OLD.state = 'pending' AND NEW.state NOT IN ('pending', 'running')
 		OR NEW.attempts < OLD.attempts OR NEW.docs_read < OLD.docs_read OR NEW.bytes_read < OLD.bytes_read
 		OR OLD.position IS NOT NULL AND NEW.position IS NULL
+		OR public.record_id(NEW.position) < public.record_id(OLD.position)
 		OR NEW.position IS NOT DISTINCT FROM OLD.position AND NEW.docs_read > OLD.docs_read AND NEW.state <> 'done' THEN
 		INSERT INTO public.audit VALUES (format('chunk %s: %s, attempt %s, %s read became %s, attempt %s, %s read',
 			NEW.chunk_no, OLD.state, OLD.attempts, OLD.docs_read, NEW.state, NEW.attempts, NEW.docs_read));

@@ -179,6 +179,17 @@ sub compare
 	return $ok ? '' : "$out$err";
 }
 
+# What compare.py expects, against what is stated by hand; '' when all agrees.
+sub self_test
+{
+	my ($node) = @_;
+	my $out;
+	my $ok = IPC::Run::run(['/usr/bin/python3', "$root/t/tools/compare.py", '--self-test', $node->connstr('postgres') . " user=" . getpwuid($<)],
+		'>', \$out, '2>&1');
+	Test::More::note($out);
+	return $ok ? '' : $out;
+}
+
 # PostgreSQL with the extension in database postgres.
 sub node
 {

@@ -218,10 +218,11 @@ COLUMN_SQL = {
     "bytea": "encode({0}, 'hex')",
     "bigint": "{0}", "integer": "{0}", "smallint": "{0}", "boolean": "{0}", "text": "{0}",
 }
+# A string whose zone its type's input function drops: the instant counts, in UTC.
+INPUT_SQL = {"timestamp without time zone": "%(text)s::timestamptz AT TIME ZONE 'UTC'"}
 # A string that its type's input function takes, but not unchanged.
 EXACT_SQL = {
     "date": "%(text)s::timestamp = x",
-    "timestamp without time zone": "%(text)s::timestamptz AT TIME ZONE 'UTC' = x",
     "double precision": "%(text)s::numeric = x::text::numeric",
     "real": "%(text)s::numeric = x::text::numeric",
 }
@@ -245,20 +246,18 @@ class Strings:
         return self.seen[key]
 
     def ask(self, text, column):
-        plain = column.base + ("[]" if column.is_array else "")
-        if "\0" in text or column.base[:4] in ("date", "time") and MOVING.search(text):
+        base = column.base
+        if "\0" in text or base[:4] in ("date", "time") and MOVING.search(text):
             return MISFIT
         try:
-            self.cursor.execute(f"SELECT {column.sql('x')}, {EXACT_SQL.get(plain, 'true')} FROM (SELECT %(text)s::{plain}) AS s(x)",
-                                {"text": text})
+            self.cursor.execute(f"SELECT {column.sql('x')}, {EXACT_SQL.get(base, 'true')} "
+                                f"FROM (SELECT {INPUT_SQL.get(base, f'%(text)s::{base}')}) AS s(x)", {"text": text})
         except (psycopg2.Error, UnicodeEncodeError):
             return MISFIT
         found, exact = self.cursor.fetchone()
         if exact is False or found is None:
             return MISFIT
-        if column.is_array:
-            return Either(found)
-        return number_text(decimal.Decimal(found), column.args) if plain == "numeric" else found
+        return number_text(decimal.Decimal(found), column.args) if base == "numeric" else found
 
 
 class Column:
@@ -306,8 +305,10 @@ class Column:
             if element[0] in NOTHING:
                 found.append(None)
                 continue
+            if element[0] == STRING and self.rules.get(STRING) is None and self.base not in JSONS:
+                return MISFIT
             one = self.fit_one(element)
-            if one is MISFIT or element[0] == STRING and self.rules.get(STRING) is None and self.base not in JSONS:
+            if one is MISFIT:
                 return MISFIT
             kinds.add(element[0])
             open_choice |= isinstance(one, Either)

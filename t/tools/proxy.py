@@ -87,8 +87,6 @@ class Damage:
         """Changes the message in place; True when the connection is to end behind it."""
         if kind == "opcode":
             cls.number(message, 12, 9999)
-        elif kind == "answer":           # to another question
-            cls.number(message, 8, 123456789)
         elif kind in ("short", "negative", "huge"):
             cls.number(message, 0, {"short": 15, "negative": -1, "huge": 0x7FFFFFFF}[kind])
         elif kind == "long":             # more than comes, but allowed

@@ -139,6 +139,7 @@ SCALARS = [
     ((ARRAY, [(INT32, 1), ints(1)]), "bigint[]", MISFIT),
     ((INT32, 1), "bigint[]", MISFIT),
     ((ARRAY, [(STRING, ""), (STRING, "NULL")]), "text[]", ["", "NULL"]),
+    ((ARRAY, [(STRING, "1"), (INT32, 5)]), "bigint[]", MISFIT),
     ((ARRAY, [(STRING, "a"), (INT32, 5)]), "text[]", Either(["a", "5"])),
     ((ARRAY, [(DOUBLE, -0.0)]), "double precision[]", ["8000000000000000"]),
     ((ARRAY, [dec("1.10")]), "numeric[]", ["1.10"]),
@@ -174,9 +175,9 @@ STRINGS = [
     ("2000-01-01T00:00:00.001Z", TZ, "00000000000003e8"), ("2000-01-01", TZ, "0000000000000000"),
     ("2000-01-01T02:00:00+02:00", TZ, "0000000000000000"), ("now", TZ, MISFIT), ("infinity", TZ, "7fffffffffffffff"),
     ("2000-01-01T00:00:00.0000005Z", TZ, MISFIT),
-    ("2000-01-01T02:00:00+02:00", TS, MISFIT), ("2000-01-01T00:00:00Z", TS, "0000000000000000"),
+    ("2000-01-01T02:00:00+02:00", TS, "0000000000000000"), ("2000-01-01T00:00:00Z", TS, "0000000000000000"),
     ("{00010203-0405-0607-0809-0A0B0C0D0E0F}", "uuid", "00010203-0405-0607-0809-0a0b0c0d0e0f"), ("no", "uuid", MISFIT),
-    ("abc", "bytea", "616263"), ("10.0.0.1", "inet", "10.0.0.1/32"), ("{1,2}", "bigint[]", Either(["1", "2"])),
+    ("abc", "bytea", MISFIT), ("10.0.0.1", "inet", "10.0.0.1/32"), ("{1,2}", "bigint[]", MISFIT),
     ("abc", "bigint[]", MISFIT), ("a\0b", "bigint", MISFIT), ("a\udcffb", "bigint", MISFIT),
 ]
 
