@@ -41,7 +41,7 @@
 #include "settings.h"
 #include "source/hosts.h"
 
-MM_MODULE_MAGIC;
+MM_MODULE_MAGIC("mongo_migrate");
 
 static MmSettings settings = {
 	.version = MM_VERSION,
@@ -135,6 +135,9 @@ define_enum(const char *name, const char *description, int *variable,
 							 options, context, 0, NULL, NULL, NULL);
 }
 
+/* A name that never resolves (RFC 2606). */
+#define NO_HOST "none.invalid"
+
 static bool
 check_allowed_hosts(char **value, void **extra, GucSource source)
 {
@@ -143,6 +146,35 @@ check_allowed_hosts(char **value, void **extra, GucSource source)
 	if (trouble)
 		GUC_check_errdetail("%s", trouble);
 	return trouble == NULL;
+}
+
+/*
+ * Before this library is loaded the setting is a name that nobody knows, and
+ * anybody may set, which takes the value of the files away.  Neither that nor
+ * a list that is none is taken now, and the server goes back to its default,
+ * by which every host is allowed.  So where there was a value, none is, unless
+ * it came from the files, which rank higher.
+ */
+static void
+define_allowed_hosts(void)
+{
+	const char *name = "mongo_migrate.allowed_hosts";
+	bool		is_set = parameter_is_set_compat(name);
+
+	DefineCustomStringVariable(name,
+							   "Hosts that roles which are no superusers may connect to.",
+							   "A list of names with \"*\", networks and sockets; empty: any but link-local addresses.",
+							   &mm_allowed_hosts, "", PGC_SIGHUP,
+							   GUC_LIST_INPUT, check_allowed_hosts, NULL,
+							   NULL);
+	if (!is_set)
+		return;
+	SetConfigOption(name, NO_HOST, PGC_SIGHUP, PGC_S_DYNAMIC_DEFAULT);
+	if (strcmp(mm_allowed_hosts, NO_HOST) == 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("parameter \"%s\" has a value that cannot be taken: no host is allowed",
+						name)));
 }
 
 PGDLLEXPORT void _PG_init(void);
@@ -172,7 +204,7 @@ _PG_init(void)
 			   &mm_checkpoint_interval_ms, 100, INT_MAX, PGC_USERSET,
 			   GUC_UNIT_MS);
 	define_int("mongo_migrate.chunk_size",
-			   "Upper limit of a chunk, in bytes of source data.",
+			   "Upper limit of a chunk, in bytes of source data, up to 2000 chunks.",
 			   &mm_chunk_size, 64, INT_MAX, PGC_USERSET, GUC_UNIT_KB);
 	define_int("mongo_migrate.sample_size",
 			   "Documents read to infer columns; 0 reads all.",
@@ -225,12 +257,7 @@ _PG_init(void)
 							 "Needs shared_preload_libraries = 'mongo_migrate'.",
 							 &mm_autoresume, mm_autoresume, PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
-	DefineCustomStringVariable("mongo_migrate.allowed_hosts",
-							   "Hosts that roles which are no superusers may connect to.",
-							   "A list of names with \"*\", networks and sockets; empty: any but link-local addresses.",
-							   &mm_allowed_hosts, "", PGC_SIGHUP,
-							   GUC_LIST_INPUT, check_allowed_hosts, NULL,
-							   NULL);
+	define_allowed_hosts();
 	MarkGUCPrefixReserved("mongo_migrate");
 
 	/* See launcher.c; of no effect when the driver has been loaded before. */

@@ -32,6 +32,10 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
+#if PG_VERSION_NUM >= 170000
+#include "utils/guc_tables.h"
+#endif
 #include "utils/wait_event.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"				/* before, part of postgres.h */
@@ -62,11 +66,14 @@
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
 
+#define MM_VERSION "1.0"
+
 /* Since 18, a macro of its own names module and version. */
 #if PG_VERSION_NUM >= 180000
-#define MM_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "mongo_migrate", .version = "1.0")
+#define MM_MODULE_MAGIC(module) \
+	PG_MODULE_MAGIC_EXT(.name = module, .version = MM_VERSION)
 #else
-#define MM_MODULE_MAGIC PG_MODULE_MAGIC
+#define MM_MODULE_MAGIC(module) PG_MODULE_MAGIC
 #endif
 
 /*
@@ -154,6 +161,9 @@ index_insert_cleanup_compat(Relation index, IndexInfo *info)
 {
 #if PG_VERSION_NUM >= 170000
 	index_insert_cleanup(index, info);
+	/* BRIN leaves it, up to 17.4. */
+	if (index->rd_indam->aminsertcleanup)
+		info->ii_AmCache = NULL;
 #else
 	(void) index;
 	(void) info;
@@ -261,6 +271,22 @@ DecodeDateTime_compat(char **fields, int *types, int n, int *type,
 	return DecodeDateTime(fields, types, n, type, tm, fsec, zone, &extra);
 #else
 	return DecodeDateTime(fields, types, n, type, tm, fsec, zone);
+#endif
+}
+
+/*
+ * Has a parameter a value that somebody gave it, perhaps before anybody knew
+ * it?  One without a value is an empty string since 17.
+ */
+static inline bool
+parameter_is_set_compat(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	struct config_generic *parameter = find_option(name, false, true, 0);
+
+	return parameter && parameter->source != PGC_S_DEFAULT;
+#else
+	return GetConfigOption(name, true, false) != NULL;
 #endif
 }
 

@@ -16,7 +16,7 @@
 #include "compat.h"
 #include "settings.h"
 
-MM_MODULE_MAGIC;
+MM_MODULE_MAGIC("mongo_migrate_engine");
 
 MmSettings *mm_settings;
 

@@ -15,8 +15,6 @@
 
 #include "compat.h"
 
-#define MM_VERSION "1.0"
-
 typedef enum MmProgressStyle
 {
 	MM_PROGRESS_AUTO,

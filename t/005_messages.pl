@@ -44,6 +44,15 @@ like(error_of("SELECT migrate_start('$wrong', 'orders')"),
 	'message 10');
 like(error_of("SELECT migrate_start('" . ($mongo->uri('shop', 'nobody:nothing') . '&authSource=admin') . "', 'orders')"),
 	qr/may not read|not authorized/, 'message 12, a user without rights');
+# The driver would read it from NULL.
+sql("CREATE SERVER forgotten FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$plain');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER forgotten OPTIONS (username 'migrator', auth_source 'admin')");
+like(error_of("SELECT * FROM migrate_peek('forgotten', 'orders')"),
+	qr/ERROR:  no password is given for MongoDB user "migrator" on server "forgotten"\nHINT:  ALTER USER MAPPING ... OPTIONS \(ADD password '...'\)/, 'a user without a password');
+like(sql(sprintf q(SELECT detail FROM migrate_ping('%s&authSource=admin') WHERE item = 'connect'), $mongo->uri('shop', 'migrator')),
+	qr/no password is given for MongoDB user "migrator" on server "127.0.0.1:\d+"\. Put it into the connection string/, 'in a string, too; ping tells what to do');
+like(error_of("SELECT migrate_start('mongodb:///tmp/mongodb-27017.sock/shop', 'orders')"),
+	qr/ERROR:  invalid MongoDB connection string\nDETAIL:  Invalid host string in URI.\nHINT:  Write hosts as host:port, .* sockets as %2Ftmp/, 'hosts in another form');
 MongoTest::plain(0);
 like(error_of("SELECT migrate_start('mongodb://127.0.0.1:1/shop', 'orders')"),
 	qr/could not connect to MongoDB server "127.0.0.1:1"\nDETAIL:  Connection refused by 127.0.0.1:1.\nHINT:  Check that mongod listens/, 'message 7');
@@ -72,7 +81,7 @@ $seen .= `ps axww -o args`;
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
 $node->command_ok(['pg_dump', '-f', $dump, '--exclude-table=nothing', '-N', 'pg_catalog', 'postgres'], 'a dump');
 my $dumped = slurp_file($dump);
-unlike($dumped =~ s/^CREATE USER MAPPING.*?;$//msr, qr/$secret/, 'no password in a dump but in the user mapping');
+unlike($dumped =~ s/^CREATE USER MAPPING.*?;$//msgr, qr/$secret/, 'no password in a dump but in the user mapping');
 unlike($dumped, qr/COPY mongo_migrate.secret/, 'secrets are not dumped');
 sql('SELECT migrate_wait(3)');
 unlike($seen, qr/$secret/, 'no password in views, activity, process titles');

@@ -339,6 +339,22 @@ allow('10.0.0.0/8');
 as('etl', "SELECT migrate_resume($job)");
 ok(wait_state($job, 'failed', 15), 'a job whose host is not allowed any more fails');
 like(as('etl', "SELECT migrate_wait($job)"), qr/ERROR:  permission denied to connect to MongoDB/, 'and says why');
+# Before the library is loaded, a connection may ask for any value.
+{
+	local $ENV{PGOPTIONS} = '-c mongo_migrate.allowed_hosts=*';
+	like(reach('etl', $uri), qr/ERROR:  permission denied to connect to MongoDB/, 'the rule is not to be set by a connection');
+	$ENV{PGOPTIONS} = q(-c mongo_migrate.allowed_hosts=127.0.0.1\ );
+	like(reach('etl', $uri), qr/ERROR:  permission denied to connect to MongoDB/, 'whatever it asks for');
+	$ENV{PGOPTIONS} = q(-c mongo_migrate.allowed_hosts=);
+	like(reach('etl', $uri), qr/ERROR:  permission denied to connect to MongoDB/, 'nothing, too');
+}
+sql("LOAD 'mongo_migrate'; ALTER SYSTEM RESET mongo_migrate.allowed_hosts");
+$node->append_conf('postgresql.conf', "mongo_migrate.allowed_hosts = '127.0.*'");
+$node->reload;
+ok(wait_for(sub { reach('etl', $uri) =~ /permission denied to connect/ }, 10), 'a rule that is none allows no host');
+$node->append_conf('postgresql.conf', "mongo_migrate.allowed_hosts = '127.0.0.0/8'");
+$node->reload;
+ok(wait_for(sub { reach('etl', $uri) eq '3' }, 10), 'until it is corrected');
 allow('');
 
 # No scanning of ports: a coarse reason for the role, the details to the log.

@@ -115,6 +115,21 @@ client.shop.clustered.insert_many([{'_id': i, 'n': 'n' * 100} for i in range(200
 		qr/DETAIL:  This is not possible because a clustered collection is stored by _id./, 'clustered: record is refused');
 }
 
+# Documents may have a field of the name that showRecordId gives.
+SKIP:
+{
+	skip 'this server takes no names with "$"', 3 if $mongo->python(q(print(client.server_info()['versionArray'][0]))) < 5;
+	$mongo->python(<<'PY');
+for start in range(0, 20000, 1000):
+    client.shop.command('insert', 'named', documents=[dict([('_id', i), ('p', 'p' * 50), ('$recordId', bson.Int64(7))] + ([('q', 1)] if i % 5 == 4 else []))
+        for i in range(start, start + 1000)])
+client.shop.named.delete_many({'_id': {'$mod': [3, 0]}})
+PY
+	my $named = start('named', "workers => 2, $small");
+	completes($named, 'named');
+	is(sql(q(SELECT count(*) FROM named WHERE record_id = 7)), $mongo->python('print(client.shop.named.count_documents({}))'), 'named: each has its value');
+}
+
 # Newer servers do not tell where the last reply ends.
 my $eof = Proxy->new($mongo);
 $eof->tell('eof');

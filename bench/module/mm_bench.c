@@ -31,7 +31,7 @@
 #include "sink/sink.h"
 #include "source/source.h"
 
-MM_MODULE_MAGIC;
+MM_MODULE_MAGIC("mm_bench");
 MM_FUNCTION(mmbench_load);
 MM_FUNCTION(mmbench_convert);
 

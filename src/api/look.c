@@ -83,8 +83,7 @@ ping_source(ReturnSetInfo *rsinfo, const char *name)
 	if (source == NULL)
 	{
 		put_ping(rsinfo, "connect", "error",
-				 psprintf("%s%s%s", error.message, error.detail[0] ? ": " : "",
-						  error.detail));
+				 mm_source_tell(&error));
 		return;
 	}
 	foreach(lc, source->ops->ping(source, config->database))

@@ -253,6 +253,12 @@ mm_mongo_add_collation(bson_t *command, const MmCollection *collection)
 		BSON_APPEND_DOCUMENT(command, "collation", &collation);
 }
 
+void
+mm_mongo_add_time_limit(bson_t *command, int timeout_ms)
+{
+	BSON_APPEND_INT32(command, "maxTimeMS", timeout_ms);
+}
+
 /* An aggregate whose array of stages is open. */
 bson_t *
 mm_mongo_begin_aggregate(const MmCollection *collection, bson_t *pipeline)
@@ -498,7 +504,7 @@ make_source(const MmSourceConfig *config)
 	source->is_server = config->is_server;
 	source->database = copy_string(config->database);
 	source->username = copy_string(config->username);
-	source->auth_source = copy_string(config->auth_source);
+	source->auth_source = "admin";
 	source->auth_mechanism = copy_string(config->auth_mechanism);
 	source->coarse_errors = config->coarse_errors;
 	source->wire.connect_timeout_ms = config->connect_timeout_ms;
@@ -544,6 +550,22 @@ set_uri_options(mongoc_uri_t *uri, const MmSourceConfig *config)
 	if (config->auth_mechanism)
 		ok = ok && mongoc_uri_set_auth_mechanism(uri, config->auth_mechanism);
 	return ok;
+}
+
+/*
+ * The driver reads a password from NULL where the mechanism needs one
+ * (CDRIVER-5550, mended in 1.27).
+ */
+static bool
+has_its_password(const mongoc_uri_t *uri)
+{
+	const char *mechanism = mongoc_uri_get_auth_mechanism(uri);
+	const char *password = mongoc_uri_get_password(uri);
+
+	return mongoc_uri_get_username(uri) == NULL ||
+		(password && password[0] != '\0') ||
+		(mechanism && pg_strncasecmp(mechanism, "SCRAM-", 6) != 0 &&
+		 pg_strcasecmp(mechanism, "PLAIN") != 0);
 }
 
 /* TLS as the string asks for it; the stream gets it from here. */
@@ -597,6 +619,11 @@ make_client(MmMongoSource *source, const MmSourceConfig *config,
 		mm_mongo_error_uri(&failure, error);
 		return false;
 	}
+	if (!has_its_password(source->uri))
+	{
+		mm_mongo_error_password(source, error);
+		return false;
+	}
 	set_tls_options(source);
 	source->wire.compresses =
 		!bson_empty0(mongoc_uri_get_compressors(source->uri));
@@ -615,6 +642,9 @@ make_client(MmMongoSource *source, const MmSourceConfig *config,
 		}
 		return mm_mongo_finish(source, false, &failure, NULL, error);
 	}
+	/* SRV records may have told it. */
+	source->auth_source = mm_mongo_text(mongoc_uri_get_auth_source(mongoc_client_get_uri(source->client)),
+										-1);
 	source->any_role = mongoc_read_prefs_new(MONGOC_READ_NEAREST);
 	mongoc_client_set_error_api(source->client,
 								MONGOC_ERROR_API_VERSION_2);

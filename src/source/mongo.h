@@ -36,6 +36,8 @@ typedef enum MmWireFailure
 	MM_WIRE_CLOSED,				/* before the server said anything */
 	MM_WIRE_NO_TLS,				/* we speak TLS, the server does not */
 	MM_WIRE_TLS,
+	MM_WIRE_TLS_REFUSED,		/* by the server, for a reason of its own */
+	MM_WIRE_TLS_CERTIFICATE,	/* the server wants one of us */
 	MM_WIRE_FORBIDDEN,			/* by a rule of ours for plain roles */
 	MM_WIRE_OTHER
 } MmWireFailure;
@@ -66,6 +68,8 @@ typedef struct MmWire
 
 	MmWireFailure failure;		/* the last one, until a call succeeds */
 	char		failure_text[512];	/* a sentence for each server */
+	bool		failure_named;	/* it was of a member that no one but the
+								 * replica set has named */
 	bool		lost;			/* a connection that had worked broke */
 	bool		lost_silent;	/* since nothing came in time */
 	char		lost_text[384];
@@ -80,7 +84,7 @@ typedef struct MmMongoSource
 	bool		is_server;
 	char	   *database;
 	char	   *username;
-	char	   *auth_source;
+	const char *auth_source;
 	char	   *auth_mechanism;
 	bool		coarse_errors;
 
@@ -173,6 +177,9 @@ extern void mm_mongo_add_match(bson_t *pipeline, const char *key,
 extern void mm_mongo_add_id_key(bson_t *command, const char *name,
 								int direction);
 
+/* 0: none, not even the default that MongoDB 8.0 can be given. */
+extern void mm_mongo_add_time_limit(bson_t *command, int timeout_ms);
+
 /* mongo_wire.c */
 extern void mm_mongo_wire_init(void);
 
@@ -200,6 +207,8 @@ extern void mm_mongo_error_set(MmMongoSource *source,
 extern int	mm_mongo_error_code(const MmMongoSource *source);
 extern void mm_mongo_error_uri(const bson_error_t *failure,
 							   MmSourceError *error);
+extern void mm_mongo_error_password(const MmMongoSource *source,
+									MmSourceError *error);
 extern void mm_mongo_error_fill(MmSourceError *error, int sqlstate,
 								const char *message, const char *detail,
 								const char *hint);
@@ -328,9 +337,11 @@ extern bool mm_mongo_member_find(MmMongoSource *source, const bytea *pin,
 extern bool mm_mongo_member_check(MmMongoSource *source,
 								  const MmCollection *collection,
 								  const bytea *pin, MmSourceError *error);
-/* A pin that holds for any server; NULL for views, which have no UUID. */
+/* A pin that holds for any server; NULL for what has no UUID, as views. */
 extern bytea *mm_mongo_member_pin_collection(const MmCollection *collection);
-/* As mm_mongo_member_check(), for such a pin and any server. */
+/*
+ * As mm_mongo_member_check(), for such a pin and any server; NULL: is it there?
+ */
 extern bool mm_mongo_member_check_collection(MmMongoSource *source,
 											 uint32 server_id,
 											 const MmCollection *collection,
@@ -383,7 +394,8 @@ extern bool mm_mongo_split_record_bounds(MmMongoSource *source,
 extern bson_t *mm_mongo_split_sample_query(const MmCollection *collection,
 										   int64 n);
 extern bson_t *mm_mongo_split_id_query(const MmCollection *collection,
-									   int direction, int limit);
+									   int direction, int limit,
+									   bool with_records);
 
 /* mongo_record.c: chunks of method "record" */
 typedef struct MmMongoRecords MmMongoRecords;
@@ -394,7 +406,9 @@ extern bytea *mm_mongo_record_make(int64 record);
 extern bson_t *mm_mongo_record_query(const MmCollection *collection,
 									 int64 after, bool with_ids,
 									 int32 batch_size);
-/* The record id that with_ids puts at the end of a document; 0: none. */
+/* Asks for record ids, of documents that are whole or an _id alone. */
+extern void mm_mongo_record_project(bson_t *command, bool id_only);
+/* The record id that this puts at the end of a document; 0: none. */
 extern int64 mm_mongo_record_of(const uint8 *doc, uint32 len);
 
 extern MmMongoRecords *mm_mongo_record_open(MmMongoSource *source,

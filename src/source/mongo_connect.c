@@ -266,6 +266,19 @@ connect_unix(MmWire *wire, const mongoc_host_list_t *host, int64 deadline)
 	return sock;
 }
 
+/* By the words of OpenSSL for what the other side has announced. */
+static MmWireFailure
+classify_tls_failure(const char *text)
+{
+	if (strstr(text, "alert internal error"))
+		return MM_WIRE_TLS_REFUSED;
+	if (strstr(text, "alert handshake failure") ||
+		strstr(text, "alert certificate required") ||
+		strstr(text, "alert bad certificate"))
+		return MM_WIRE_TLS_CERTIFICATE;
+	return MM_WIRE_TLS;
+}
+
 /*
  * Keeps why a handshake failed.  A mongod without TLS hangs up; but so do
  * those that go down, or have too many connections, and what stands before
@@ -295,7 +308,7 @@ note_tls_failure(MmWire *wire, const char *host, bool closed, int code,
 				 strncmp(driver_text, "TLS", 3) == 0 ? "" :
 				 "TLS handshake failed: ",
 				 driver_text);
-		mm_mongo_wire_note(wire, MM_WIRE_TLS, text);
+		mm_mongo_wire_note(wire, classify_tls_failure(driver_text), text);
 	}
 }
 
@@ -337,6 +350,21 @@ start_tls(mongoc_stream_t *base, const mongoc_host_list_t *host,
 	return tls;
 }
 
+/* Does the connection string have it?  SRV records count as the string. */
+static bool
+is_in_string(const mongoc_uri_t *uri, const mongoc_host_list_t *host)
+{
+	if (mongoc_uri_get_srv_hostname(uri))
+		return true;
+	for (const mongoc_host_list_t *own = mongoc_uri_get_hosts(uri); own;
+		 own = own->next)
+	{
+		if (pg_strcasecmp(own->host_and_port, host->host_and_port) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The stream initiator: connects to one server.  "data" is the MmWire of the
  * source.
@@ -375,6 +403,9 @@ mm_mongo_connect_open(const mongoc_uri_t *uri, const mongoc_host_list_t *host,
 			stream = mm_mongo_guard_new(wire, stream, host->host_and_port);
 	}
 	if (stream == NULL)
+	{
+		wire->failure_named = !is_in_string(uri, host);
 		stream = mm_mongo_stream_new(wire, -1, host->host_and_port);
+	}
 	return stream;
 }

@@ -192,7 +192,7 @@ set_authentication_error(MmMongoSource *source, const bson_error_t *failure,
 						   source->name);
 	if (strstr(text, "Authentication failed") || text[0] == '\0')
 		detail = psprintf("The server rejected the credentials (database \"%s\", %s).",
-						  source->auth_source ? source->auth_source : "admin",
+						  source->auth_source,
 						  source->auth_mechanism ? source->auth_mechanism :
 						  "SCRAM-SHA-256");
 	else
@@ -200,6 +200,19 @@ set_authentication_error(MmMongoSource *source, const bson_error_t *failure,
 	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
 						message, detail,
 						"If the user was created in another database, add authSource to the uri or auth_source to the user mapping.");
+}
+
+/* A user name whose mechanism needs a password, and none is given. */
+void
+mm_mongo_error_password(const MmMongoSource *source, MmSourceError *error)
+{
+	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
+						psprintf("no password is given for MongoDB user \"%s\" on server \"%s\"",
+								 source->username, source->name),
+						NULL,
+						source->is_server ?
+						"ALTER USER MAPPING ... OPTIONS (ADD password '...')." :
+						"Put it into the connection string, or into CREATE USER MAPPING for a server.");
 }
 
 static bool
@@ -271,9 +284,7 @@ set_unauthorized_error(MmMongoSource *source, const bson_error_t *failure,
 									 source->username, ns),
 							detail,
 							psprintf("In mongosh: db.getSiblingDB(\"%s\").grantRolesToUser(\"%s\", [{role: \"read\", db: \"%.*s\"}])",
-									 source->auth_source ?
-									 source->auth_source : "admin",
-									 source->username, (int) (dot - ns), ns));
+									 source->auth_source, source->username, (int) (dot - ns), ns));
 }
 
 /* The server answered with an error. */
@@ -332,11 +343,31 @@ describe_failure(MmMongoSource *source, const bson_error_t *failure)
 	return pnstrdup(cause, strcspn(cause, "]"));
 }
 
+/* What follows from the string need not stand in it. */
+static const char *
+no_tls_hint(MmMongoSource *source)
+{
+	if (mongoc_uri_get_srv_hostname(source->uri))
+		return "Add tls=false to the uri of the server, as mongodb+srv:// asks for TLS.";
+	if (source->wire.tls.ca_file || source->wire.tls.pem_file)
+		return "Remove tls=true and the options that name files for TLS.";
+	return "Remove tls=true from the uri of the server.";
+}
+
+#define RAISE_TIMEOUT \
+	"To wait longer, raise mongo_migrate.connect_timeout, or connect_timeout of the server."
+
 /* HINTs of messages 6 to 9. */
 static const char *
 connect_hint(MmMongoSource *source)
 {
-	switch (source->wire.failure)
+	MmWireFailure failure = source->wire.failure;
+
+	if (source->wire.failure_named &&
+		(failure == MM_WIRE_UNRESOLVED || failure == MM_WIRE_REFUSED ||
+		 failure == MM_WIRE_NO_ANSWER))
+		return "This is what the replica set calls its member (rs.conf()). If it runs, the name must lead to it from the machine PostgreSQL runs on; else read one server alone, with directConnection=true and without replicaSet.";
+	switch (failure)
 	{
 		case MM_WIRE_UNRESOLVED:
 			if (mongoc_uri_get_srv_hostname(source->uri))
@@ -346,15 +377,21 @@ connect_hint(MmMongoSource *source)
 			return "Check that mongod listens on this address (net.bindIp) and that a firewall lets the PostgreSQL server in.";
 		case MM_WIRE_NO_ANSWER:
 			if (source->wire.use_tls)
-				return "To wait longer, raise mongo_migrate.connect_timeout.";
-			return "If the server requires TLS, add tls=true to its uri. To wait longer, raise mongo_migrate.connect_timeout.";
+				return RAISE_TIMEOUT;
+			return "If the server requires TLS, add tls=true to its uri. " RAISE_TIMEOUT;
 		case MM_WIRE_CLOSED:
 			return source->wire.use_tls ?
 				"If the server does not use TLS, remove tls=true from its uri." :
 				"If the server requires TLS, add tls=true to its uri.";
 		case MM_WIRE_NO_TLS:
-			return "Remove tls=true from the uri of the server.";
+			return no_tls_hint(source);
+		case MM_WIRE_TLS_REFUSED:
+			return "For an Atlas cluster, add the address of the machine PostgreSQL runs on to its IP access list.";
+		case MM_WIRE_TLS_CERTIFICATE:
+			return "The server may want a certificate of the client: tls_certificate_key_file of the user mapping.";
 		case MM_WIRE_TLS:
+			if (source->wire.tls.pem_file)
+				return "Check the certificate of the server, tlsCAFile in its uri or tls_ca_file of the server, and the file with the certificate of the client.";
 			return "Check the certificate of the server, and tlsCAFile in its uri or tls_ca_file of the server.";
 		default:
 			return NULL;
@@ -392,6 +429,7 @@ set_connect_error(MmMongoSource *source, const bson_error_t *failure,
 								 source->name),
 						detail, connect_hint(source));
 	error->transient = wire->failure != MM_WIRE_TLS &&
+		wire->failure != MM_WIRE_TLS_CERTIFICATE &&
 		wire->failure != MM_WIRE_NO_TLS;
 
 	/* Whoever may name any host must not learn what listens where. */
@@ -509,5 +547,7 @@ mm_mongo_error_uri(const bson_error_t *failure, MmSourceError *error)
 	mm_mongo_error_fill(error, ERRCODE_INVALID_PARAMETER_VALUE,
 						"invalid MongoDB connection string",
 						psprintf("%s.", clean_text(NULL, failure->message)),
+						strstr(failure->message, "Invalid host string") ?
+						"Write hosts as host:port, IPv6 addresses in brackets, sockets as %2Ftmp%2Fmongodb-27017.sock, and a \"/\" before the \"?\"." :
 						NULL);
 }

@@ -20,7 +20,8 @@
  * Nothing is waited for when there is no primary to ask: none is elected, or
  * the connection string names one server only (directConnection).  Nor with
  * mongos, which cannot tell for all shards; nor with servers that do not know
- * of such times.
+ * of such times.  A primary that the secondary knows, and that cannot be
+ * reached, is another matter: a load waits for it.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,6 +29,9 @@
 
 #include "source/mongo.h"
 #include "source/mongo_wire.h"
+
+#define UNREACHABLE_HINT \
+	"Let it be reached, or name the member alone, with directConnection=true and without replicaSet, to read what it has."
 
 /* Choices at random, to find another than certain members. */
 #define SELECT_TIMES		16
@@ -54,11 +58,11 @@ is_secondary(MmMongoSource *source, uint32 server_id, char *host, size_t size)
 	return result;
 }
 
-/* 0: there is none. */
+/* 0: there is none, or none that can be reached. */
 static bool
 find_primary(MmMongoSource *source, uint32 *server_id, MmSourceError *error)
 {
-	bson_error_t failure;
+	bson_error_t failure = {0};
 	mongoc_server_description_t *server;
 
 	*server_id = 0;
@@ -67,7 +71,70 @@ find_primary(MmMongoSource *source, uint32 *server_id, MmSourceError *error)
 	if (server)
 		*server_id = mongoc_server_description_id(server);
 	mongoc_server_description_destroy(server);
-	return mm_mongo_finish(source, true, NULL, NULL, error);
+	return mm_mongo_finish(source,
+						   server || source->wire.leave == MM_WIRE_STAY,
+						   &failure, NULL, error);
+}
+
+/* The primary that a secondary follows, or NULL. */
+static char *
+name_primary(MmMongoSource *source, uint32 server_id)
+{
+	mongoc_server_description_t *server =
+		mongoc_client_get_server_description(source->client, server_id);
+	bson_iter_t iter;
+	char	   *result = NULL;
+
+	if (server && bson_iter_init_find(&iter,
+									  mongoc_server_description_hello_response(server),
+									  "primary") && BSON_ITER_HOLDS_UTF8(&iter))
+		result = mm_mongo_text(bson_iter_utf8(&iter, NULL), -1);
+	mongoc_server_description_destroy(server);
+	return result;
+}
+
+/*
+ * No primary answers.  That there is none is told by a secondary that names
+ * none; if it names one, that one cannot be reached, be it for a moment: a
+ * load waits until it can, a session that looks around is told.
+ */
+static bool
+miss_primary(MmMongoSource *source, uint32 server_id, const char *host,
+			 MmSourceError *error)
+{
+	char	   *primary = name_primary(source, server_id);
+	char		again[BSON_HOST_NAME_MAX + 8];
+	char	   *message;
+	char	   *detail;
+
+	/* What was known of it is gone when it did not answer this time. */
+	if (!is_secondary(source, server_id, again, sizeof(again)))
+	{
+		mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
+							psprintf("member %s of MongoDB server \"%s\" is not available",
+									 host, source->name),
+							"It was a secondary, and does not answer now.",
+							NULL);
+		error->transient = true;
+		return false;
+	}
+	if (primary == NULL)
+		return true;
+	message = psprintf("cannot tell whether member %s of MongoDB server \"%s\" lags behind the primary",
+					   host, source->name);
+	detail = psprintf("The primary, %s, cannot be reached from the machine PostgreSQL runs on.",
+					  primary);
+	if (!mm_mongo_is_worker)
+	{
+		ereport(WARNING,
+				(errmsg("%s", message), errdetail_internal("%s", detail),
+				 errhint("A load would wait for it. " UNREACHABLE_HINT)));
+		return true;
+	}
+	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
+						message, detail, UNREACHABLE_HINT);
+	error->transient = true;
+	return false;
 }
 
 /* False: what it answers is no answer. */
@@ -93,8 +160,8 @@ ask_primary(MmMongoSource *source, uint32 server_id, OperationTime *time,
  * late would never be there.
  */
 static bool
-find_time(MmMongoSource *source, uint32 server_id, OperationTime *time,
-		  MmSourceError *error)
+find_time(MmMongoSource *source, uint32 server_id, const char *host,
+		  OperationTime *time, MmSourceError *error)
 {
 	static OperationTime begun = {0};
 	uint32		primary;
@@ -102,9 +169,11 @@ find_time(MmMongoSource *source, uint32 server_id, OperationTime *time,
 	*time = begun;
 	if (time->seconds != 0)
 		return true;
-	if (!find_primary(source, &primary, error) ||
-		(primary != 0 && primary != server_id &&
-		 !ask_primary(source, primary, time, error)))
+	if (!find_primary(source, &primary, error))
+		return false;
+	if (primary == 0)
+		return miss_primary(source, server_id, host, error);
+	if (primary != server_id && !ask_primary(source, primary, time, error))
 		return false;
 	if (mm_mongo_is_worker)
 		begun = *time;
@@ -156,7 +225,7 @@ set_lag_error(MmMongoSource *source, const char *host, int timeout_ms,
 								 mm_mongo_wire_print_duration(timeout_ms,
 															  duration,
 															  sizeof(duration))),
-						"Wait until it has caught up, raise mongo_migrate.connect_timeout, or read from the primary, with readPreference=primary.");
+						"Wait until it has caught up, raise mongo_migrate.connect_timeout (or connect_timeout of the server), or read from the primary, with readPreference=primary.");
 	error->transient = true;
 }
 
@@ -201,7 +270,7 @@ wait_if_secondary(MmMongoSource *source, uint32 server_id,
 	if (list_member_int(source->caught_up, server_id) ||
 		!is_secondary(source, server_id, host, sizeof(host)))
 		return true;
-	if (!find_time(source, server_id, &time, error) ||
+	if (!find_time(source, server_id, host, &time, error) ||
 		(time.seconds != 0 &&
 		 !wait_for(source, server_id, host, database, &time, error)))
 		return false;
@@ -212,22 +281,26 @@ wait_if_secondary(MmMongoSource *source, uint32 server_id,
 }
 
 /*
- * The primary, for a session whose read preference allows it when there is no
- * other; else 0.
+ * The primary instead of a member that lags, for a session whose read
+ * preference allows it when there is no other; else 0 with error set.
  */
 static uint32
-find_way_out(MmMongoSource *source)
+find_way_out(MmMongoSource *source, uint32 lagging, MmSourceError *error)
 {
 	mongoc_read_mode_t mode =
 		mongoc_read_prefs_get_mode(mongoc_client_get_read_prefs(source->client));
-	MmSourceError ignored;
-	uint32		primary;
+	uint32		primary = 0;
+	char		host[BSON_HOST_NAME_MAX + 8] = "";
 
 	/* A load would keep it busy for hours: it waits, and says so. */
-	if (mode == MONGOC_READ_SECONDARY || mm_mongo_is_worker ||
-		!find_primary(source, &primary, &ignored))
+	if (mode != MONGOC_READ_SECONDARY && !mm_mongo_is_worker &&
+		!find_primary(source, &primary, error))
 		return 0;
-	return primary;
+	if (primary != 0)
+		return primary;
+	(void) is_secondary(source, lagging, host, sizeof(host));
+	set_lag_error(source, host, patience(source), error);
+	return 0;
 }
 
 /* By the read preference, and at random where that allows several. */
@@ -277,7 +350,7 @@ mm_mongo_select_server(MmMongoSource *source, const char *database,
 		if (id == 0)
 			return 0;
 		if (list_member_int(source->lagging, id))
-			return find_way_out(source);
+			return find_way_out(source, id, error);
 		if (wait_if_secondary(source, id, database, error))
 			return id;
 		if (!list_member_int(source->lagging, id))

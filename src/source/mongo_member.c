@@ -330,15 +330,18 @@ mm_mongo_member_check_collection(MmMongoSource *source, uint32 server_id,
 								 const MmCollection *collection,
 								 const bytea *pin, MmSourceError *error)
 {
-	MmCollection now = *collection;
+	List	   *entries;
 	bool		ok;
 
 	source->chosen = server_id;
-	ok = mm_mongo_describe_uuid(source, &now, error);
+	ok = mm_mongo_describe_entries(source, collection->database,
+								   collection->name, &entries, error);
 	source->chosen = 0;
 	if (!ok)
 		return false;
-	if (is_pinned_uuid(pin, now.uuid))
+	if (entries != NIL &&
+		(pin == NULL ||
+		 is_pinned_uuid(pin, ((MmCollection *) linitial(entries))->uuid)))
 		return true;
 	mm_mongo_error_fill(error, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 						psprintf("\"%s\" on MongoDB server \"%s\" is not the collection that the migration began with",

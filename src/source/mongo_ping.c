@@ -42,9 +42,7 @@ static void
 add_failure(PingState *state, const char *item, const char *status,
 			const MmSourceError *error)
 {
-	add_item(state, item, status,
-			 error->detail[0] ? psprintf("%s: %s", error->message,
-										 error->detail) : error->message);
+	add_item(state, item, status, mm_source_tell(error));
 }
 
 /* Runs {name: 1} on admin; false adds a failed item. */
@@ -52,7 +50,7 @@ static bool
 run_simple(PingState *state, const char *item, const char *name)
 {
 	bson_t	   *command = mm_mongo_bson();
-	MmSourceError error;
+	MmSourceError error = {0};
 
 	BSON_APPEND_INT32(command, name, 1);
 	if (mm_mongo_run(state->source, "admin", command, 0, NULL, &error))
@@ -191,7 +189,7 @@ static void
 check_listing(PingState *state)
 {
 	bson_t	   *command = mm_mongo_bson();
-	MmSourceError error;
+	MmSourceError error = {0};
 
 	BSON_APPEND_INT32(command, "listDatabases", 1);
 	BSON_APPEND_BOOL(command, "nameOnly", true);
@@ -208,7 +206,7 @@ static void
 check_collection(PingState *state, MmCollection *collection, int ncollections)
 {
 	MmSource   *base = &state->source->base;
-	MmSourceError error;
+	MmSourceError error = {0};
 	const uint8 *doc;
 	uint32		len;
 	MmStream   *stream = mm_mongo_read_open_sample(base, collection, NULL, 0,
@@ -229,7 +227,7 @@ check_collection(PingState *state, MmCollection *collection, int ncollections)
 static void
 check_reading(PingState *state)
 {
-	MmSourceError error;
+	MmSourceError error = {0};
 	MmCollection *collection = NULL;
 	List	   *entries;
 	ListCell   *lc;
@@ -273,7 +271,7 @@ check_change_streams(PingState *state)
 	bson_t		options;
 	const char *database = state->database ? state->database : "admin";
 	MmMongoCursor *cursor;
-	MmSourceError error;
+	MmSourceError error = {0};
 
 	if (!state->has_oplog)
 	{

@@ -50,7 +50,9 @@ struct MmStream
 	const bytea *start;			/* the position that it was opened at */
 	bool		skip_start;		/* the first document may be that one */
 	bson_t	   *tail;			/* query still to be run, or NULL */
-	const bytea *pin;			/* the collection that it must be, or NULL */
+	bool		is_chunk;		/* what it reads is looked at anew */
+	const bytea *pin;			/* the collection that it must be, or NULL:
+								 * any of that name */
 	bool		ended;			/* next() has said so */
 	MmCollection *collection;	/* database and name only */
 	uint32		average_bytes;
@@ -99,6 +101,7 @@ make_range_query(const MmCollection *collection, const char *filter,
 	mm_mongo_add_id_key(command, "sort", 1);
 	mm_mongo_add_collation(command, collection);
 	add_batch_size(command, collection);
+	mm_mongo_add_time_limit(command, 0);
 	return command;
 }
 
@@ -123,6 +126,7 @@ make_tail_query(const MmCollection *collection, const char *filter)
 	bson_append_document_end(command, &condition);
 	mm_mongo_add_id_key(command, "hint", 1);
 	mm_mongo_add_collation(command, collection);
+	mm_mongo_add_time_limit(command, 0);
 	return command;
 }
 
@@ -147,8 +151,7 @@ make_scan_query(const MmCollection *collection, const char *filter,
 	/* Before MongoDB 6.0 pipelines do not use the disk unless told to. */
 	if (collection->kind == MM_COLLECTION_VIEW)
 		BSON_APPEND_BOOL(command, "allowDiskUse", true);
-	if (timeout_ms > 0)
-		BSON_APPEND_INT32(command, "maxTimeMS", timeout_ms);
+	mm_mongo_add_time_limit(command, timeout_ms);
 	return command;
 }
 
@@ -170,8 +173,7 @@ make_random_query(const MmCollection *collection, const char *filter,
 	bson_append_document_end(command, &child);
 	BSON_APPEND_BOOL(command, "allowDiskUse", true);
 	mm_mongo_add_collation(command, collection);
-	if (timeout_ms > 0)
-		BSON_APPEND_INT32(command, "maxTimeMS", timeout_ms);
+	mm_mongo_add_time_limit(command, timeout_ms);
 	return command;
 }
 
@@ -180,14 +182,12 @@ make_random_query(const MmCollection *collection, const char *filter,
  */
 
 static MmStream *
-make_stream(MmMongoSource *source, const MmCollection *collection,
-			const bytea *pin)
+make_stream(MmMongoSource *source, const MmCollection *collection)
 {
 	MmStream   *stream = palloc0(sizeof(MmStream));
 
 	stream->context = CurrentMemoryContext;
 	stream->source = source;
-	stream->pin = pin;
 	stream->average_bytes = batch_bytes(collection);
 	stream->collection = palloc0(sizeof(MmCollection));
 	stream->collection->database = pstrdup(collection->database);
@@ -195,26 +195,76 @@ make_stream(MmMongoSource *source, const MmCollection *collection,
 	return stream;
 }
 
-/* Opens the cursor, and then makes sure that it is on the right collection. */
-static bool
-run_query(MmStream *stream, const bson_t *query, MmSourceError *error)
+static MmStream *
+make_chunk_stream(MmMongoSource *source, const MmCollection *collection,
+				  const bytea *pin)
 {
-	const char *database = mm_mongo_utf8(stream->collection->database);
+	MmStream   *stream = make_stream(source, collection);
 
-	stream->cursor = mm_mongo_cursor_open(stream->source, database, query,
-										  stream->average_bytes,
+	stream->is_chunk = true;
+	stream->pin = pin;
+	return stream;
+}
+
+/*
+ * A chunk's cursor had an error that is no passing one: a view in place of the
+ * collection refuses what a collection knows.
+ */
+static void
+explain_error(const MmStream *stream, uint32 server_id, MmSourceError *error)
+{
+	MmSourceError lost;
+
+	if (stream->is_chunk && !error->transient && !stream->source->broken &&
+		!mm_mongo_member_check_collection(stream->source, server_id,
+										  stream->collection, stream->pin,
+										  &lost))
+		*error = lost;
+}
+
+/* On source->chosen. */
+static bool
+open_and_check(MmStream *stream, const bson_t *query, MmSourceError *error)
+{
+	MmMongoSource *source = stream->source;
+	uint32		server_id = source->chosen;
+
+	stream->cursor = mm_mongo_cursor_open(source,
+										  mm_mongo_utf8(stream->collection->database),
+										  query, stream->average_bytes,
 										  mm_mongo_ns(stream->collection),
 										  error);
 	if (stream->cursor == NULL)
+	{
+		explain_error(stream, server_id, error);
 		return false;
-	if (stream->pin == NULL ||
-		mm_mongo_member_check_collection(stream->source,
-										 stream->cursor->server_id,
+	}
+	if (!stream->is_chunk ||
+		mm_mongo_member_check_collection(source, server_id,
 										 stream->collection, stream->pin,
 										 error))
 		return true;
 	mm_mongo_cursor_close(stream->cursor);
 	return false;
+}
+
+/* Opens the cursor, and then makes sure that it is on the right collection. */
+static bool
+run_query(MmStream *stream, const bson_t *query, MmSourceError *error)
+{
+	MmMongoSource *source = stream->source;
+	uint32		chosen = source->chosen;
+	bool		ok;
+
+	if (source->pinned == 0 && chosen == 0)
+		source->chosen = mm_mongo_select_server(source,
+												mm_mongo_utf8(stream->collection->database),
+												mm_mongo_ns(stream->collection),
+												error);
+	ok = (source->pinned != 0 || source->chosen != 0) &&
+		open_and_check(stream, query, error);
+	source->chosen = chosen;
+	return ok;
 }
 
 static bytea *
@@ -240,7 +290,7 @@ open_range(MmMongoSource *source, const MmCollection *collection,
 		   const char *filter, const bytea *pin, const MmBounds *bounds,
 		   const bytea *position, MmSourceError *error)
 {
-	MmStream   *stream = make_stream(source, collection, pin);
+	MmStream   *stream = make_chunk_stream(source, collection, pin);
 	const bytea *lower = position ? position : bounds->lower;
 	bson_t		view;
 
@@ -266,7 +316,7 @@ open_records(MmMongoSource *source, const MmCollection *collection,
 			 const bytea *pin, const MmBounds *bounds, const bytea *position,
 			 MmSourceError *error)
 {
-	MmStream   *stream = make_stream(source, collection, NULL);
+	MmStream   *stream = make_stream(source, collection);
 
 	stream->records = mm_mongo_record_open(source, collection, pin, bounds,
 										   position, error);
@@ -290,7 +340,7 @@ mm_mongo_read_open_chunk(MmSource *base, const MmCollection *collection,
 						  error);
 	if (method != MM_SPLIT_NONE || position != NULL)
 		elog(ERROR, "unexpected split method or position of a chunk");
-	stream = make_stream(source, collection, pin);
+	stream = make_chunk_stream(source, collection, pin);
 	if (!run_query(stream, make_scan_query(collection, filter, 0), error))
 		return NULL;
 	return stream;
@@ -301,8 +351,7 @@ mm_mongo_read_open_sample(MmSource *base, const MmCollection *collection,
 						  const char *filter, int64 n, int timeout_ms,
 						  MmSourceError *error)
 {
-	MmStream   *stream = make_stream((MmMongoSource *) base, collection,
-									 NULL);
+	MmStream   *stream = make_stream((MmMongoSource *) base, collection);
 	bson_t	   *query;
 
 	if (n == 0)
@@ -436,6 +485,8 @@ next_slowly(MmStream *stream, const uint8 **doc, uint32 *len,
 			stream->last_len = *len;
 			return next;
 		}
+		if (next == MM_NEXT_ERROR)
+			explain_error(stream, stream->cursor->server_id, error);
 		if (next == MM_NEXT_ERROR || stream->tail == NULL ||
 			has_tail_already(stream))
 			return next;

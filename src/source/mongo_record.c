@@ -18,8 +18,9 @@
  * Where there are gaps, that may still be beyond the bound; so the documents
  * left are guessed from those seen, and a bit fewer are asked for.
  *
- * The exact way.  With showRecordId each document brings its record id, which
- * costs the server more.  It is gone
+ * The exact way.  By a projection each document brings its record id, as with
+ * showRecordId, whose name a document may have itself; this costs the server
+ * more.  It is gone
  *
  * - when only a few documents seem to be left;
  * - when a reply goes beyond the upper bound, or does not tell where it ends,
@@ -46,9 +47,12 @@
 #include "lib/stringinfo.h"
 #include "source/mongo.h"
 
-/* What showRecordId puts before the end of a document, and its value. */
+/* In bounds, positions and resume tokens. */
 #define RECORD_ID_NAME		"$recordId"
-#define RECORD_ID_BYTES		(1 + sizeof(RECORD_ID_NAME) + sizeof(int64))
+
+/* What stands before the end of a document on the exact way, and its value. */
+#define RECORD_ID_FIELD		"mongo_migrate record id"
+#define RECORD_ID_BYTES		(1 + sizeof(RECORD_ID_FIELD) + sizeof(int64))
 
 /* Records before a deleted one that are tried one by one, then in leaps. */
 #define TRY_EACH	64
@@ -120,10 +124,25 @@ mm_mongo_record_of(const uint8 *doc, uint32 len)
 		return 0;
 	element = doc + len - 1 - RECORD_ID_BYTES;
 	if (element[0] != BSON_TYPE_INT64 ||
-		memcmp(element + 1, RECORD_ID_NAME, sizeof(RECORD_ID_NAME)) != 0)
+		memcmp(element + 1, RECORD_ID_FIELD, sizeof(RECORD_ID_FIELD)) != 0)
 		return 0;
-	memcpy(&record, element + 1 + sizeof(RECORD_ID_NAME), sizeof(record));
+	memcpy(&record, element + 1 + sizeof(RECORD_ID_FIELD), sizeof(record));
 	return BSON_UINT64_FROM_LE(record);
+}
+
+void
+mm_mongo_record_project(bson_t *command, bool id_only)
+{
+	bson_t		projection;
+	bson_t		meta;
+
+	BSON_APPEND_DOCUMENT_BEGIN(command, "projection", &projection);
+	if (id_only)
+		BSON_APPEND_INT32(&projection, "_id", 1);
+	BSON_APPEND_DOCUMENT_BEGIN(&projection, RECORD_ID_FIELD, &meta);
+	BSON_APPEND_UTF8(&meta, "$meta", "recordId");
+	bson_append_document_end(&projection, &meta);
+	bson_append_document_end(command, &projection);
 }
 
 /*
@@ -149,8 +168,9 @@ mm_mongo_record_query(const MmCollection *collection, int64 after,
 		bson_append_document_end(command, &child);
 	}
 	if (with_ids)
-		BSON_APPEND_BOOL(command, "showRecordId", true);
+		mm_mongo_record_project(command, false);
 	BSON_APPEND_INT32(command, "batchSize", batch_size);
+	mm_mongo_add_time_limit(command, 0);
 	return command;
 }
 
@@ -426,6 +446,8 @@ static MmNext
 fetch(MmMongoRecords *records, MmSourceError *error)
 {
 	MmMongoCursor *cursor = records->cursor;
+	MmSourceError lost;
+	MmNext		next;
 
 	/* Another way from here on?  Not while a cursor skips or has ended. */
 	if (cursor && cursor->id != 0 && !records->crossed &&
@@ -440,7 +462,14 @@ fetch(MmMongoRecords *records, MmSourceError *error)
 	/* While it skips, it is somewhere before "after". */
 	records->cursor->limit = records->exact && !records->brought ? 0 :
 		count_wanted(records);
-	return mm_mongo_cursor_fetch(records->cursor, error);
+	next = mm_mongo_cursor_fetch(records->cursor, error);
+	/* A view in place of the collection refuses, and not just for now. */
+	if (next == MM_NEXT_ERROR && !error->transient &&
+		!records->source->broken &&
+		!mm_mongo_member_check(records->source, records->collection,
+							   records->pin, &lost))
+		*error = lost;
+	return next;
 }
 
 /* Fast: the reply is given out, if there was one. */

@@ -55,12 +55,15 @@
 /* find on all _ids, in the order of the index; limit 0: no limit. */
 bson_t *
 mm_mongo_split_id_query(const MmCollection *collection, int direction,
-						int limit)
+						int limit, bool with_records)
 {
 	bson_t	   *command = mm_mongo_bson();
 
 	mm_mongo_add_target(command, "find", collection);
-	mm_mongo_add_id_key(command, "projection", 1);
+	if (with_records)
+		mm_mongo_record_project(command, true);
+	else
+		mm_mongo_add_id_key(command, "projection", 1);
 	mm_mongo_add_id_key(command, "sort", direction);
 	mm_mongo_add_id_key(command, "hint", 1);
 	mm_mongo_add_collation(command, collection);
@@ -72,6 +75,7 @@ mm_mongo_split_id_query(const MmCollection *collection, int direction,
 	else
 		BSON_APPEND_INT32(command, "batchSize",
 						  mm_mongo_cursor_batch_size(32));
+	mm_mongo_add_time_limit(command, 0);
 	return command;
 }
 
@@ -90,7 +94,8 @@ read_end(MmMongoSource *source, const MmCollection *collection,
 	*type = 0;
 	cursor = mm_mongo_cursor_open(source, mm_mongo_utf8(collection->database),
 								  mm_mongo_split_id_query(collection,
-														  direction, 1), 0,
+														  direction, 1,
+														  false), 0,
 								  mm_mongo_ns(collection), error);
 	if (cursor == NULL)
 		return false;
@@ -141,6 +146,7 @@ mm_mongo_split_sample_query(const MmCollection *collection, int64 n)
 	bson_append_document_end(command, &child);
 	BSON_APPEND_BOOL(command, "allowDiskUse", true);
 	mm_mongo_add_collation(command, collection);
+	mm_mongo_add_time_limit(command, 0);
 	return command;
 }
 
@@ -240,7 +246,7 @@ find_bounds(MmMongoSource *source, const MmCollection *collection,
 			return false;
 	}
 	return read_bounds(source, collection,
-					   mm_mongo_split_id_query(collection, 1, 0),
+					   mm_mongo_split_id_query(collection, 1, 0, false),
 					   Max(1, (collection->documents + nchunks - 1) / nchunks),
 					   nchunks - 1, bounds, error);
 }
@@ -273,6 +279,9 @@ plan_uses_index(const bson_iter_t *plan, int depth)
 		return false;
 	while (bson_iter_next(&iter))
 	{
+		/* mongos has them inside of the plan that won. */
+		if (strcmp(bson_iter_key(&iter), "rejectedPlans") == 0)
+			continue;
 		if (BSON_ITER_HOLDS_DOCUMENT(&iter) || BSON_ITER_HOLDS_ARRAY(&iter))
 		{
 			if (plan_uses_index(&iter, depth + 1))

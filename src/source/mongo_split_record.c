@@ -3,7 +3,7 @@
  * mongo_split_record.c
  *	  Bounds by record id.
  *
- * $sample tells _ids; find {_id: {$in: [...]}} with showRecordId turns them
+ * $sample tells _ids; find {_id: {$in: [...]}} with a projection turns them
  * into record ids, from the _id index alone; every k-th of these in order is a
  * bound.  When the sample would be large, the record ids of all documents are
  * read from that index instead.
@@ -68,7 +68,7 @@ open_query(MmMongoSource *source, const MmCollection *collection,
 								query, 0, mm_mongo_ns(collection), error);
 }
 
-/* Collects the record ids of a find with showRecordId. */
+/* Collects the record ids of a find that projects them. */
 static bool
 read_records(MmMongoSource *source, const MmCollection *collection,
 			 const bson_t *query, Records *records, MmSourceError *error)
@@ -96,10 +96,9 @@ static bool
 read_all(MmMongoSource *source, const MmCollection *collection,
 		 Records *records, MmSourceError *error)
 {
-	bson_t	   *query = mm_mongo_split_id_query(collection, 1, 0);
-
-	BSON_APPEND_BOOL(query, "showRecordId", true);
-	return read_records(source, collection, query, records, error);
+	return read_records(source, collection,
+						mm_mongo_split_id_query(collection, 1, 0, true),
+						records, error);
 }
 
 /* find {_id: {$in: ids}}, answered by the _id index alone. */
@@ -117,11 +116,11 @@ look_up(MmMongoSource *source, const MmCollection *collection,
 	BSON_APPEND_ARRAY(&condition, "$in", ids);
 	bson_append_document_end(&filter, &condition);
 	bson_append_document_end(command, &filter);
-	mm_mongo_add_id_key(command, "projection", 1);
+	mm_mongo_record_project(command, true);
 	mm_mongo_add_id_key(command, "hint", 1);
 	mm_mongo_add_collation(command, collection);
-	BSON_APPEND_BOOL(command, "showRecordId", true);
 	BSON_APPEND_INT32(command, "batchSize", MAX_IDS + 1);
+	mm_mongo_add_time_limit(command, 0);
 	return read_records(source, collection, command, records, error);
 }
 

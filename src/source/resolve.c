@@ -201,7 +201,7 @@ check_value(const ServerOption *option, const char *value)
 }
 
 static const ServerOption *
-find_option(const ServerOption *known, const char *name)
+known_option(const ServerOption *known, const char *name)
 {
 	for (const ServerOption *option = known; option->name; option++)
 	{
@@ -219,7 +219,7 @@ check_options(const ServerOption *known, List *options)
 	foreach(lc, options)
 	{
 		DefElem    *def = lfirst(lc);
-		const ServerOption *option = find_option(known, def->defname);
+		const ServerOption *option = known_option(known, def->defname);
 
 		if (option == NULL)
 			raise_unknown_option(known, def->defname);
@@ -459,7 +459,6 @@ make_config(const char *uri)
 	config->uri = pstrdup(uri);
 	config->database = facts->database;
 	config->username = facts->username;
-	config->auth_source = facts->auth_source;
 	config->auth_mechanism = facts->auth_mechanism;
 	config->application_name = or_default(facts->application_name,
 										  WRAPPER_NAME);
@@ -494,7 +493,7 @@ set_timeout(int *target, List *options, const char *name)
 	const char *value = get_option(options, name);
 
 	if (value)
-		*target = parse_duration(find_option(server_options, name), value);
+		*target = parse_duration(known_option(server_options, name), value);
 }
 
 static void
@@ -518,8 +517,6 @@ apply_mapping(MmSourceConfig *config, List *options)
 	add_uri_options(config, mapping_options, options);
 	config->username = or_default(get_option(options, "username"),
 								  config->username);
-	config->auth_source = or_default(get_option(options, "auth_source"),
-									 config->auth_source);
 	config->auth_mechanism = or_default(get_option(options, "auth_mechanism"),
 										config->auth_mechanism);
 	config->password = file ? read_password_file(file) :

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "lib/stringinfo.h"
 #include "source/source.h"
 
 static const char *const split_method_names[] = {
@@ -42,6 +43,26 @@ bool
 mm_source_is_uri(const char *source)
 {
 	return strpbrk(source, ":/") != NULL;
+}
+
+char *
+mm_source_tell(const MmSourceError *error)
+{
+	StringInfoData text;
+
+	if (error->log_detail[0])
+		ereport(LOG,
+				(errmsg_internal("%s", error->message),
+				 errdetail_log("%s", error->log_detail)));
+	initStringInfo(&text);
+	appendStringInfoString(&text, error->message);
+	if (error->detail[0])
+		appendStringInfo(&text, ": %s", error->detail);
+	if (error->hint[0])
+		appendStringInfo(&text, "%s %s",
+						 text.data[text.len - 1] == '.' ? "" : ".",
+						 error->hint);
+	return text.data;
 }
 
 void

@@ -63,7 +63,6 @@ typedef struct MmSourceConfig
 	char	   *password;		/* of the user mapping, or NULL: never shown */
 	char	   *database;		/* database named by the string, or NULL */
 	char	   *username;		/* for messages, or NULL */
-	char	   *auth_source;	/* for messages, or NULL */
 	char	   *auth_mechanism; /* for messages, or NULL */
 	bool		coarse_errors;	/* reachability details only to the log */
 	char	   *allowed_hosts;	/* NULL: any host, for superusers; else the
@@ -278,6 +277,12 @@ extern bool mm_source_is_uri(const char *source);
 
 /* Raises 22023 unless "filter" is one Extended JSON document. */
 extern void mm_source_check_filter(const char *filter);
+
+/*
+ * All texts of the error as one, for a row of a result.  What is for the log
+ * only is logged.
+ */
+extern char *mm_source_tell(const MmSourceError *error);
 
 /* Raises the error with its SQLSTATE, texts and hint; never returns. */
 extern void mm_source_raise(const MmSourceError *error)

@@ -189,7 +189,7 @@ next_setting(const char **cursor, UriSetting *setting)
 }
 
 static const UriOption *
-find_option(const UriSetting *setting)
+known_option(const UriSetting *setting)
 {
 	for (int i = 0; i < lengthof(uri_options); i++)
 	{
@@ -258,7 +258,7 @@ check_options(const UriParts *parts, bool superuser)
 
 	while (next_setting(&cursor, &setting))
 	{
-		const UriOption *option = find_option(&setting);
+		const UriOption *option = known_option(&setting);
 
 		if (option == NULL)
 			raise_unknown_option(&setting);
@@ -338,7 +338,7 @@ mm_uri_has_secret(const char *uri)
 
 	while (next_setting(&cursor, &setting))
 	{
-		const UriOption *option = find_option(&setting);
+		const UriOption *option = known_option(&setting);
 
 		if (option && option->secret)
 			return true;
@@ -365,7 +365,7 @@ mm_uri_mask(const char *uri)
 	}
 	while (next_setting(&cursor, &setting))
 	{
-		const UriOption *option = find_option(&setting);
+		const UriOption *option = known_option(&setting);
 
 		if (option == NULL || !option->secret)
 			continue;
@@ -475,7 +475,6 @@ mm_uri_parse(const char *uri)
 	facts->hosts = describe_hosts(parsed);
 	facts->database = copy_text(mongoc_uri_get_database(parsed));
 	facts->username = copy_text(mongoc_uri_get_username(parsed));
-	facts->auth_source = copy_text(mongoc_uri_get_auth_source(parsed));
 	facts->auth_mechanism = copy_text(mongoc_uri_get_auth_mechanism(parsed));
 	facts->application_name = copy_text(mongoc_uri_get_appname(parsed));
 	facts->connect_timeout_ms =

@@ -20,7 +20,6 @@ typedef struct MmUriFacts
 	char	   *hosts;			/* for people: host:port, or the SRV name */
 	char	   *database;
 	char	   *username;
-	char	   *auth_source;	/* with the driver's default */
 	char	   *auth_mechanism;
 	char	   *application_name;
 	int			connect_timeout_ms; /* 0: not given */
