@@ -33,6 +33,7 @@
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/formatting.h"
+#include "utils/catcache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -275,19 +276,52 @@ mm_input_uuid(const char *text, uint8 *result)
 	return *text == '\0' ? MM_FIT_GOOD : MM_FIT_TYPE;
 }
 
-MmFit
-mm_input_enum(Oid typid, const char *text, Datum *result)
+static int
+compare_labels(const void *a, const void *b)
 {
-	HeapTuple	tuple;
+	return strcmp(NameStr(((const MmEnumLabel *) a)->name),
+				  NameStr(((const MmEnumLabel *) b)->name));
+}
+
+/* Once for a plan: the cache of the catalog keeps each text that is none. */
+void
+mm_input_read_labels(MmValueType *type)
+{
+	CatCList   *list = SearchSysCacheList1(ENUMTYPOIDNAME,
+										   ObjectIdGetDatum(type->typid));
+
+	type->nlabels = list->n_members;
+	type->labels = palloc(Max(list->n_members, 1) * sizeof(MmEnumLabel));
+	for (int i = 0; i < list->n_members; i++)
+	{
+		HeapTuple	tuple = &list->members[i]->tuple;
+		Form_pg_enum label = (Form_pg_enum) GETSTRUCT(tuple);
+
+		type->labels[i].name = label->enumlabel;
+		type->labels[i].value = label->oid;
+		type->labels[i].committed = HeapTupleHeaderXminCommitted(tuple->t_data);
+	}
+	ReleaseCatCacheList(list);
+	qsort(type->labels, type->nlabels, sizeof(MmEnumLabel), compare_labels);
+}
+
+/* A label of this very transaction may be one that enum_in() raises for. */
+MmFit
+mm_input_enum(const MmValueType *type, const char *text, Datum *result)
+{
+	MmEnumLabel key;
+	MmEnumLabel *label;
 
 	if (strlen(text) >= NAMEDATALEN)
 		return MM_FIT_REFUSED;
-	tuple = SearchSysCache2(ENUMTYPOIDNAME, ObjectIdGetDatum(typid),
-							CStringGetDatum(text));
-	if (!HeapTupleIsValid(tuple))
+	strlcpy(NameStr(key.name), text, NAMEDATALEN);
+	label = bsearch(&key, type->labels, type->nlabels, sizeof(MmEnumLabel),
+					compare_labels);
+	if (label == NULL)
 		return MM_FIT_REFUSED;
-	*result = ObjectIdGetDatum(((Form_pg_enum) GETSTRUCT(tuple))->oid);
-	ReleaseSysCache(tuple);
+	*result = label->committed ? ObjectIdGetDatum(label->value) :
+		DirectFunctionCall2(enum_in, CStringGetDatum(text),
+							ObjectIdGetDatum(type->typid));
 	return MM_FIT_GOOD;
 }
 
@@ -368,6 +402,88 @@ has_unknown_zone(char **fields, const int *types, int n)
 	return false;
 }
 
+typedef struct Decoded
+{
+	int			type;			/* DTK_DATE and others */
+	struct pg_tm tm;
+	fsec_t		fsec;
+	int			zone;
+} Decoded;
+
+static bool
+decode_time(const char *text, Decoded *result)
+{
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			n;
+
+	return ParseDateTime(text, work, sizeof(work), fields, types,
+						 MAXDATEFIELDS, &n) == 0 && !is_relative(fields, n) &&
+		!has_unknown_zone(fields, types, n) &&
+		DecodeDateTime_compat(fields, types, n, &result->type, &result->tm,
+							  &result->fsec, &result->zone) == 0;
+}
+
+/* Groups of four digits that are no zone or fraction: years, or hours. */
+static int
+count_fours(const char *text)
+{
+	int			n = 0;
+
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		int			digits;
+		const char *stop = skip_digits(p, &digits);
+
+		if (digits == 0)
+			continue;
+		n += digits == 4 && (p == text || strchr("+-.:", p[-1]) == NULL);
+		p = stop - 1;
+	}
+	return n;
+}
+
+/*
+ * A year of two digits is one of two or three numbers that the decoder may take
+ * for it: of "12/11/23" the 12, and of "15-JAN-24" the 15.  In the other order
+ * it takes another one.
+ */
+static bool
+has_whole_year(const char *text, const struct pg_tm *tm)
+{
+	int			order = DateOrder;
+	char		year[16];
+	Decoded		other;
+	int			digits;
+	const char *end = skip_digits(skip_space(text), &digits);
+	volatile bool same = false;
+
+	/* six begin with a year of two, four may be hours and minutes */
+	if (digits >= 8 || (digits == 4 && strchr("-/.", *end) != NULL))
+		return true;
+	if (count_fours(text) > 1)
+		return false;
+	snprintf(year, sizeof(year), "%04d",
+			 tm->tm_year > 0 ? tm->tm_year : 1 - tm->tm_year);
+	if (strstr(text, year) == NULL)
+		return false;
+	PG_TRY();
+	{
+		DateOrder = DATEORDER_MDY;
+		same = decode_time(text, &other) &&
+			other.tm.tm_year == tm->tm_year &&
+			other.tm.tm_mon == tm->tm_mon &&
+			other.tm.tm_mday == tm->tm_mday;
+	}
+	PG_FINALLY();
+	{
+		DateOrder = order;
+	}
+	PG_END_TRY();
+	return same;
+}
+
 /* More digits of a second than a timestamp keeps? */
 static bool
 is_too_fine(const char *text)
@@ -391,30 +507,20 @@ is_too_fine(const char *text)
 MmFit
 mm_input_timestamptz(const char *text, TimestampTz *result)
 {
-	char		work[MAXDATELEN + MAXDATEFIELDS];
-	char	   *fields[MAXDATEFIELDS];
-	int			types[MAXDATEFIELDS];
-	struct pg_tm tm;
-	fsec_t		fsec;
-	int			n,
-				type,
-				zone;
+	Decoded		is;
 
 	if (is_number_alone(text) || says_more_than_time(text) ||
-		ParseDateTime(text, work, sizeof(work), fields, types, MAXDATEFIELDS,
-					  &n) != 0 || is_relative(fields, n) ||
-		has_unknown_zone(fields, types, n) ||
-		DecodeDateTime_compat(fields, types, n, &type, &tm, &fsec,
-							  &zone) != 0)
+		!decode_time(text, &is))
 		return MM_FIT_TYPE;
 	if (is_too_fine(text))
 		return MM_FIT_INEXACT;
-	switch (type)
+	switch (is.type)
 	{
 		case DTK_DATE:
-			if (is_no_time_of_day(&tm, fsec))
+			if (is_no_time_of_day(&is.tm, is.fsec) ||
+				!has_whole_year(text, &is.tm))
 				return MM_FIT_TYPE;
-			return tm2timestamp(&tm, fsec, &zone, result) == 0 ?
+			return tm2timestamp(&is.tm, is.fsec, &is.zone, result) == 0 ?
 				MM_FIT_GOOD : MM_FIT_RANGE;
 		case DTK_EPOCH:
 			*result = SetEpochTimestamp();
@@ -472,28 +578,42 @@ call_domain_check(void *arg)
 										  call->type->context);
 }
 
-/*
- * Would a value that is refused raise this?  Input functions also complain of
- * syntax (ltree, tsquery), of names that do not exist (regclass), or with no
- * code at all (hstore).
- */
+bool
+mm_input_may_be_refusal(int sqlstate)
+{
+	switch (sqlstate)
+	{
+		case ERRCODE_DATA_CORRUPTED:
+		case ERRCODE_INDEX_CORRUPTED:
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_UNDEFINED_COLUMN:
+			return false;
+	}
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_INVALID_TRANSACTION_STATE:
+		case ERRCODE_INVALID_SCHEMA_NAME:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+			return false;
+		default:
+			return true;
+	}
+}
+
+/* Input functions also complain of names that do not exist (regprocedure). */
 static bool
 is_refusal(Function function, int sqlstate)
 {
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case ERRCODE_DATA_EXCEPTION:
-		case ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION:
-		case ERRCODE_PROGRAM_LIMIT_EXCEEDED:
-		case ERRCODE_PLPGSQL_ERROR:
-			return true;
-		case ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION:
-			return function == call_input &&
-				sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE;
-		default:
-			return function == call_input &&
-				sqlstate == ERRCODE_INTERNAL_ERROR;
-	}
+	return mm_input_may_be_refusal(sqlstate) ||
+		(function == call_input && (sqlstate == ERRCODE_UNDEFINED_FUNCTION ||
+									sqlstate == ERRCODE_UNDEFINED_COLUMN ||
+									sqlstate == ERRCODE_UNDEFINED_SCHEMA));
 }
 
 bool
@@ -662,12 +782,86 @@ is_time_of_day(const MmValueType *type, const char *text)
 		keeps_digits(type, text);
 }
 
-/* The server takes it for seconds, whatever its unit is. */
-static bool
-is_bare_number(const char *text)
+/* Behind the hours of an interval: ":minutes[:seconds[.fraction]]"; its end. */
+static const char *
+skip_clock(const char *text)
 {
-	return check_number(text) != MM_FIT_TYPE &&
-		!is_special_number(skip_space(text));
+	int			digits;
+
+	for (int parts = 0; *text == ':' && parts < 2; parts++)
+	{
+		text = skip_digits(text + 1, &digits);
+		if (digits == 0)
+			return NULL;
+	}
+	return *text == '.' ? skip_digits(text + 1, &digits) : text;
+}
+
+/* "[sign]digits:", the beginning of a time? */
+static bool
+is_clock(const char *text)
+{
+	int			digits;
+
+	text = skip_digits(text + (*text == '+' || *text == '-'), &digits);
+	return digits > 0 && *text == ':';
+}
+
+/*
+ * A part of an interval: a time, years and months ("1-2"), or a number and its
+ * unit, which are days before a time ("3 4:05:06"); its end.
+ */
+static const char *
+skip_span(const char *text)
+{
+	int			digits;
+	int			more = 0;
+	const char *unit;
+
+	text = skip_digits(text + (*text == '+' || *text == '-'), &digits);
+	if (*text == ':')
+		return digits > 0 ? skip_clock(text) : NULL;
+	if (*text == '-')
+	{
+		text = skip_digits(text + 1, &more);
+		return digits > 0 && more > 0 ? text : NULL;
+	}
+	if (*text == '.')
+		text = skip_digits(text + 1, &more);
+	unit = skip_space(text);
+	if (digits + more == 0 || (unit > text && is_clock(unit)))
+		return digits > 0 && more == 0 ? unit : NULL;
+	if (!isalpha((unsigned char) *unit))
+		return NULL;
+	while (isalpha((unsigned char) *unit))
+		unit++;
+	return unit;
+}
+
+/*
+ * The server passes over other characters than these, takes a number without
+ * a unit for seconds, and "3-5 days" for years and months.
+ */
+static bool
+is_span_of_time(const char *text)
+{
+	text = skip_space(text);
+	if (is_special_number(text))
+		return true;			/* infinity, since 17 */
+	if (*text == 'P')
+		return text[strspn(text, "PYMWDTHS0123456789.:+-")] == '\0';
+	text = skip_space(text + (*text == '@'));
+	do
+	{
+		text = skip_span(text);
+		if (text == NULL)
+			return false;
+		text = skip_space(text);
+		text = skip_space(text + (*text == ','));
+		if (pg_strncasecmp(text, "ago", 3) == 0)
+			text = skip_space(text + 3);
+	} while (*text != '\0');
+	return true;
 }
 
 /* A type like "interval year to month" cuts what is below its fields. */
@@ -701,7 +895,7 @@ mm_input_call(MmValueType *type, char *text, Datum *result)
 {
 	char	   *again;
 
-	if (type->typid == INTERVALOID && is_bare_number(text))
+	if (type->typid == INTERVALOID && !is_span_of_time(text))
 		return MM_FIT_TYPE;
 	if (!read_input(type, text, result))
 		return MM_FIT_REFUSED;

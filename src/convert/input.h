@@ -27,7 +27,10 @@ extern MmFit mm_input_real(const char *text, float *result);
 extern MmFit mm_input_boolean(const char *text, bool *result);
 extern MmFit mm_input_timestamptz(const char *text, TimestampTz *result);
 extern MmFit mm_input_uuid(const char *text, uint8 *result);
-extern MmFit mm_input_enum(Oid typid, const char *text, Datum *result);
+/* The labels of an enum, in the current context; then the value of one. */
+extern void mm_input_read_labels(MmValueType *type);
+extern MmFit mm_input_enum(const MmValueType *type, const char *text,
+						   Datum *result);
 extern MmFit mm_input_call(MmValueType *type, char *text, Datum *result);
 extern MmFit mm_input_domain(MmValueType *type, Datum value, bool isnull);
 
@@ -37,5 +40,12 @@ extern MmFit mm_input_domain(MmValueType *type, Datum value, bool isnull);
  * for each error.
  */
 extern bool mm_input_raised(int sqlstate);
+
+/*
+ * May it be a value or a row that is refused?  Input functions, domains,
+ * checks, generated columns and indexes run what may raise anything; but some
+ * errors are the fault of no value, or of all.
+ */
+extern bool mm_input_may_be_refusal(int sqlstate);
 
 #endif							/* MM_INPUT_H */

@@ -22,6 +22,7 @@
 #include "convert/json.h"
 #include "convert/value.h"
 
+#define LONG_ID 1024				/* of which an example shows the beginning */
 #define EXCERPT_LEN 100			/* bytes of a value in a message */
 
 /* Bytes of a value of which people are shown the size only. */
@@ -396,6 +397,16 @@ mm_json_source_id(const uint8 *doc, uint32 len)
 	if (!mm_walk_find(doc, len, "_id", &id))
 		return pstrdup("null");
 	return tolerant_json(&id, MM_JSON_CANONICAL);
+}
+
+char *
+mm_json_first_id(const uint8 *doc, uint32 len)
+{
+	MmValue		id;
+
+	if (mm_walk_find(doc, len, "_id", &id) && id.len > LONG_ID)
+		return mm_json_excerpt(&id);
+	return mm_json_source_id(doc, len);
 }
 
 char *

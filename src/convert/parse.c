@@ -333,19 +333,19 @@ read_column(MmField *field, const Place *place)
 		fail(place_of(place, "default"), "given for on_error \"set_default\"");
 }
 
+/* Those of what does not exist yet are refused as such, before the others. */
 static MmField *
 read_field(const Place *place)
 {
 	static const char *const known[] = {
 		"path", "kind", "column", "type", "not_null", "default", "on_error",
-		"format", "bson_types", "expression", "value_type", "table",
-		"parent_key", "ordinal", "keep", "fields"
+		"format", "bson_types"
 	};
 	MmField    *field = palloc0(sizeof(MmField));
 
-	check_keys(place, known, lengthof(known));
 	refuse_later(place);
 	field->kind = read_kind(place);
+	check_keys(place, known, lengthof(known));
 	read_path(field, place);
 	read_policies(field, place);
 	read_column(field, place);

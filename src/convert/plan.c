@@ -336,6 +336,14 @@ mm_plan_tally(MmPlan *plan)
 	return plan->tally;
 }
 
+char *
+mm_plan_first_id(MmPlan *plan)
+{
+	if (plan->first_id == NULL)
+		plan->first_id = mm_json_first_id(plan->doc, plan->len);
+	return plan->first_id;
+}
+
 /* Notes a conflict of the document at work; it counts if that is stored. */
 void
 mm_plan_note(MmPlan *plan, const char *path, const MmColumn *column,
@@ -349,7 +357,7 @@ mm_plan_note(MmPlan *plan, const char *path, const MmColumn *column,
 		.column_type = column ? unconstify(char *, column->type_name) : NULL,
 		.bson_type = unconstify(char *, bson_type),
 		.action = unconstify(char *, action),
-		.first_id = mm_json_source_id(plan->doc, plan->len),
+		.first_id = mm_plan_first_id(plan),
 		.documents = 1,
 	};
 	plan->notes = lappend(plan->notes, line);
@@ -391,6 +399,7 @@ mm_plan_convert(MmPlan *plan, const uint8 *doc, uint32 len, Datum *values,
 	plan->serial++;
 	plan->elements = 0;
 	plan->nfilled = 0;
+	plan->first_id = NULL;
 	plan->notes = NIL;
 	plan->extra_altered = false;
 	forget_leftovers(plan);

@@ -129,12 +129,15 @@ struct MmPlan
 	int			nleft;
 	int			left_size;
 	MmLeftover *left;
+	char	   *first_id;		/* of the document at work, once it is asked for */
 	List	   *notes;			/* of MmConflict *, for a document that will be
 								 * stored; in the context of the call */
 	bool		extra_altered;	/* texts on their way into the extra column */
 };
 
 /* plan.c */
+/* As of MmConflict; in the context of the row. */
+extern char *mm_plan_first_id(MmPlan *plan);
 extern void mm_plan_note(MmPlan *plan, const char *path,
 						 const MmColumn *column, const char *bson_type,
 						 const char *action);

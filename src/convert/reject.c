@@ -176,7 +176,7 @@ mm_reject_leftover(const MmPlan *plan, const MmLeftover *left,
 		reject->message = psprintf("\"%s\" has no column", reject->path);
 		reject->detail = pstrdup(plan->contract->extra == MM_EXTRA_REJECT ?
 								 "The mapping says that such documents are to be rejected." :
-								 "There is no column \"_extra\" to keep it in.");
+								 "There is no column to keep it in, \"_extra\" or extra_column of the mapping.");
 	}
 	return false;
 }

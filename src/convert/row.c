@@ -64,8 +64,8 @@ static void
 forget_column(MmPlan *plan, MmColumn *column)
 {
 	mm_plan_uncount(plan, column);
-	plan->values[column->index] = (Datum) 0;
-	plan->isnull[column->index] = true;
+	plan->values[column->index] = column->default_value;
+	plan->isnull[column->index] = !column->has_default;
 }
 
 /*

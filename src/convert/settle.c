@@ -88,24 +88,34 @@ judge_unknown(const MmPlan *plan, const MmLeftover *left)
 	return judge_rest(plan, left);
 }
 
+/* Itself, or its domain, which is asked when it has to be. */
+static bool
+refuses_null(MmColumn *column)
+{
+	return column != NULL &&
+		(column->not_null ||
+		 (column->checks_null &&
+		  mm_value_null(&column->type) != MM_FIT_NULL));
+}
+
 /* A column that must not be null leaves less choice. */
 static Verdict
 judge_misfit(const MmPlan *plan, const MmLeftover *left)
 {
-	const MmColumn *column = column_of(left);
-	bool		not_null = column != NULL && column->not_null;
+	MmColumn   *column = column_of(left);
 
 	if (left->fit == MM_FIT_TEXT)
 		return VERDICT_REJECT;
 	switch (column ? column->on_error : plan->contract->on_error)
 	{
 		case MM_ON_ERROR_EXTRA:
-			return not_null || !keeps_rest(plan, column) ?
+			return refuses_null(column) || !keeps_rest(plan, column) ?
 				VERDICT_REJECT : VERDICT_DIVERT;
 		case MM_ON_ERROR_SET_NULL:
-			return not_null ? VERDICT_REJECT : VERDICT_NULL;
+			return refuses_null(column) ? VERDICT_REJECT : VERDICT_NULL;
 		case MM_ON_ERROR_SET_DEFAULT:
-			return not_null && !column->has_default ?
+			return column != NULL && !column->has_default &&
+				refuses_null(column) ?
 				VERDICT_REJECT : VERDICT_DEFAULT;
 		case MM_ON_ERROR_REJECT:
 		case MM_ON_ERROR_STOP:
@@ -170,7 +180,7 @@ note_reject(MmPlan *plan, const MmReject *reject)
 
 	if (reject->new_fields != NIL || strcmp(reject->stage, "convert") != 0)
 		return;
-	line.first_id = mm_json_source_id(plan->doc, plan->len);
+	line.first_id = mm_plan_first_id(plan);
 	mm_tally_conflict(plan->tally, plan->context, &line);
 }
 

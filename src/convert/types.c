@@ -20,6 +20,7 @@
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "convert/input.h"
 #include "convert/value.h"
 
 /* ---------------------------------------------------------------------
@@ -116,6 +117,11 @@ mm_type_parse(const char *text)
  * ---------------------------------------------------------------------
  */
 
+#define EXACT_IN_TEXT \
+	(MM_TYPE_BIT(MM_BSON_STRING) | MM_TYPE_BIT(MM_BSON_OBJECT_ID) | \
+	 MM_TYPE_BIT(MM_BSON_SYMBOL) | MM_TYPE_BIT(MM_BSON_CODE) | \
+	 MM_TYPE_BIT(MM_BSON_REGEX))
+
 static const struct
 {
 	Oid			typid;
@@ -123,9 +129,8 @@ static const struct
 	uint32		exact;
 }			builtin_kinds[] = {
 #define BIT(type) MM_TYPE_BIT(type)
-	{TEXTOID, MM_KIND_TEXT, BIT(MM_BSON_STRING) | BIT(MM_BSON_OBJECT_ID) |
-		BIT(MM_BSON_SYMBOL) | BIT(MM_BSON_CODE) | BIT(MM_BSON_REGEX)},
-	{VARCHAROID, MM_KIND_VARCHAR, BIT(MM_BSON_STRING)},
+	{TEXTOID, MM_KIND_TEXT, EXACT_IN_TEXT},
+	{VARCHAROID, MM_KIND_VARCHAR, EXACT_IN_TEXT},
 	{BPCHAROID, MM_KIND_CHAR, BIT(MM_BSON_STRING)},
 	{INT8OID, MM_KIND_BIGINT, BIT(MM_BSON_INT32) | BIT(MM_BSON_INT64)},
 	{INT4OID, MM_KIND_INTEGER, BIT(MM_BSON_INT32) | BIT(MM_BSON_INT64)},
@@ -208,6 +213,7 @@ init_other(MmValueType *type)
 	if (get_typtype(type->typid) == TYPTYPE_ENUM)
 	{
 		type->kind = MM_KIND_ENUM;
+		mm_input_read_labels(type);
 		type->exact = MM_TYPE_BIT(MM_BSON_STRING);
 		return true;
 	}
@@ -217,9 +223,10 @@ init_other(MmValueType *type)
 	fmgr_info_cxt(function, &type->input, type->context);
 	getTypeOutputInfo(type->typid, &function, &varlena);
 	fmgr_info_cxt(function, &type->output, type->context);
-	type->exact = MM_TYPE_BIT(MM_BSON_STRING);
 	type->kind = type->input.fn_addr == textin ?
 		MM_KIND_TEXT : MM_KIND_INPUT;
+	type->exact = type->kind == MM_KIND_TEXT ?
+		EXACT_IN_TEXT : MM_TYPE_BIT(MM_BSON_STRING);
 	return true;
 }
 

@@ -16,6 +16,7 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
+#include "utils/memutils.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -218,6 +219,19 @@ to_binary_json(const MmValue *value, const MmValueType *type, Datum *result,
 	return MM_FIT_GOOD;
 }
 
+#define SCRATCH_ELEMENTS	64
+
+/* For what is made on the way to an element of this array. */
+static MemoryContext
+scratch_of(MmValueType *type)
+{
+	if (type->scratch == NULL)
+		type->scratch = AllocSetContextCreate(type->context,
+											  "mongo_migrate array",
+											  ALLOCSET_DEFAULT_SIZES);
+	return type->scratch;
+}
+
 /*
  * In an array, an element is odd unless its type is one that the column holds
  * as it is; but numbers may be among numbers.
@@ -233,6 +247,7 @@ is_odd(const MmValue *item, const MmValueType *element)
 		case MM_BSON_INT64:
 		case MM_BSON_DOUBLE:
 		case MM_BSON_DECIMAL:
+			element = mm_value_base_type(element);
 			return element->kind < MM_KIND_BIGINT ||
 				element->kind > MM_KIND_NUMERIC;
 		default:
@@ -240,44 +255,63 @@ is_odd(const MmValue *item, const MmValueType *element)
 	}
 }
 
-/* An odd element makes the whole array a misfit; nulls are kept. */
+static MmFit
+add_element(const MmValue *item, MmValueType *element, ArrayBuildState *state,
+			MmOutcome *outcome)
+{
+	Datum		datum = (Datum) 0;
+	MmFit		fit;
+
+	if (is_odd(item, element))
+		return MM_FIT_TYPE;
+	fit = mm_value_convert(item, element, &datum, outcome);
+	if (fit > MM_FIT_NULL)
+		return fit;
+	outcome->widened |= fit == MM_FIT_GOOD &&
+		(element->exact & MM_TYPE_BIT(item->type)) == 0;
+	(void) accumArrayResult(state, datum, fit == MM_FIT_NULL, element->typid,
+							state->mcontext);
+	return MM_FIT_GOOD;
+}
+
+/*
+ * An odd element makes the whole array a misfit; nulls are kept.  What the
+ * conversion of an element leaves behind goes with a context of its own: of a
+ * long array it would be gigabytes.
+ */
 static MmFit
 to_array(const MmValue *value, MmValueType *type, Datum *result,
 		 MmOutcome *outcome)
 {
-	MmValueType *element = type->element;
+	MemoryContext old = CurrentMemoryContext;
 	ArrayBuildState *state;
+	MmFit		fit = MM_FIT_GOOD;
 	MmWalk		walk;
 	MmValue		item;
 
 	if (value->type != MM_BSON_ARRAY)
 		return MM_FIT_TYPE;
-	state = initArrayResult(element->typid, CurrentMemoryContext, false);
+	state = initArrayResult(type->element->typid, old, false);
+	MemoryContextSwitchTo(scratch_of(type));
 	(void) mm_walk_begin(&walk, value->data, value->len);
-	while (!mm_walk_at_end(&walk))
+	for (int i = 0; fit == MM_FIT_GOOD && !mm_walk_at_end(&walk); i++)
 	{
-		Datum		datum = (Datum) 0;
-		MmFit		fit;
-
 		if (!mm_walk_next(&walk, &item))
 			elog(ERROR, "BSON array was not validated: %s", walk.fault);
-		if (is_odd(&item, element))
-			return MM_FIT_TYPE;
-		fit = mm_value_convert(&item, element, &datum, outcome);
-		if (fit == MM_FIT_TEXT)
-			outcome->failure.path = psprintf("[]%s%s",
-											 outcome->failure.path ? "." : "",
-											 outcome->failure.path ?
-											 outcome->failure.path : "");
-		if (fit > MM_FIT_NULL)
-			return fit;
-		outcome->widened |= fit == MM_FIT_GOOD &&
-			(element->exact & MM_TYPE_BIT(item.type)) == 0;
-		(void) accumArrayResult(state, datum, fit == MM_FIT_NULL,
-								element->typid, CurrentMemoryContext);
+		if (i % SCRATCH_ELEMENTS == SCRATCH_ELEMENTS - 1)
+			MemoryContextReset(type->scratch);
+		fit = add_element(&item, type->element, state, outcome);
 	}
-	*result = makeArrayResult(state, CurrentMemoryContext);
-	return MM_FIT_GOOD;
+	MemoryContextSwitchTo(old);
+	if (fit == MM_FIT_TEXT)
+		outcome->failure.path = psprintf("[]%s%s",
+										 outcome->failure.path ? "." : "",
+										 outcome->failure.path ?
+										 outcome->failure.path : "");
+	MemoryContextReset(type->scratch);
+	if (fit == MM_FIT_GOOD)
+		*result = makeArrayResult(state, old);
+	return fit;
 }
 
 static MmFit
@@ -288,7 +322,7 @@ to_enum(const MmValue *value, const MmValueType *type, Datum *result,
 	int			len;
 	char	   *text = text_form(value, type, &fit, &len, outcome);
 
-	return text ? mm_input_enum(type->typid, text, result) : fit;
+	return text ? mm_input_enum(type, text, result) : fit;
 }
 
 static MmFit

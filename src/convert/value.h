@@ -59,6 +59,13 @@ typedef enum MmFit
 } MmFit;
 
 /* A column's type as the converter sees it; lives as long as the plan. */
+typedef struct MmEnumLabel
+{
+	NameData	name;
+	Oid			value;
+	bool		committed;		/* else it may not be stored */
+} MmEnumLabel;
+
 typedef struct MmValueType
 {
 	MmKind		kind;
@@ -80,11 +87,14 @@ typedef struct MmValueType
 	int16		typlen;			/* of this type */
 	bool		typbyval;
 	char		typalign;
+	MmEnumLabel *labels;		/* MM_KIND_ENUM, by name; */
+	int			nlabels;		/* same */
 	FmgrInfo	input;			/* MM_KIND_INPUT; */
 	FmgrInfo	output;			/* same */
 	Oid			ioparam;
 	void	   *domain;			/* what domain_check() keeps */
 	MemoryContext context;		/* of the plan */
+	MemoryContext scratch;		/* of an array, for its elements; or NULL */
 } MmValueType;
 
 /* minKey and maxKey share a bit: what holds one holds the other. */
