@@ -41,6 +41,8 @@ CREATE TABLE mongo_migrate.job (
   drop_target   boolean NOT NULL DEFAULT false,
   options       jsonb NOT NULL,       -- what the workers obey, fixed at the start but for migrate_alter
   generation    integer NOT NULL DEFAULT 0,
+  at_work       boolean NOT NULL DEFAULT false,  -- a coordinator is, or did not end in order
+  crashes       integer NOT NULL DEFAULT 0,      -- of it in this phase; of copying the chunks know
   shared_handle bigint,               -- shared memory of the running coordinator, for display
   requested_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   started_at    timestamptz,
@@ -83,6 +85,7 @@ CREATE TABLE mongo_migrate.job_table (
   bytes_total   bigint NOT NULL,      -- estimate
   rejects_told  boolean NOT NULL DEFAULT false,  -- that many are rejected, which is said once
   verify_count  bigint,               -- documents in the source when verified
+  verify_rows   bigint,               -- rows in the target then
   PRIMARY KEY (job_id, table_no)
 );
 COMMENT ON TABLE mongo_migrate.job_table IS 'one collection going into one table';
@@ -97,7 +100,7 @@ CREATE TABLE mongo_migrate.table_phase (
   PRIMARY KEY (job_id, table_no, phase),
   FOREIGN KEY (job_id, table_no) REFERENCES mongo_migrate.job_table ON DELETE CASCADE
 );
-COMMENT ON TABLE mongo_migrate.table_phase IS 'time spent in each phase of a table, pauses left out';
+COMMENT ON TABLE mongo_migrate.table_phase IS 'time spent in each phase of a table while a coordinator was at work';
 
 CREATE TABLE mongo_migrate.chunk (
   job_id           bigint NOT NULL,
@@ -261,10 +264,10 @@ CREATE FUNCTION mongo_migrate.job_owner(cluster bigint, owner oid, owner_name na
   LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_job_owner';
 COMMENT ON FUNCTION mongo_migrate.job_owner(bigint, oid, name) IS 'role that a job belongs to; 0: none of this cluster';
 
-CREATE FUNCTION mongo_migrate.suggestion(path text, column_type text, bson_type text, action text)
+CREATE FUNCTION mongo_migrate.suggestion(path text, column_type text, bson_type text, action text, in_key boolean)
   RETURNS text
   LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'mongo_migrate_suggestion';
-COMMENT ON FUNCTION mongo_migrate.suggestion(text, text, text, text) IS 'a change that would keep the values of a conflict';
+COMMENT ON FUNCTION mongo_migrate.suggestion(text, text, text, text, boolean) IS 'a change that would keep the values of a conflict';
 
 -- ---------------------------------------------------------------------------
 -- Functions: look
@@ -619,6 +622,9 @@ CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
          COALESCE(j.message,
            CASE WHEN j.state NOT IN ('queued', 'running', 'pausing', 'canceling') THEN NULL
                 WHEN pg_is_in_recovery() THEN 'goes on at the primary server'
+                WHEN j.state = 'pausing' AND t.phase IN ('indexing', 'analyzing', 'verifying')
+                THEN (SELECT 'pauses when the phase "' || t.phase || '" is over; to end it now: SELECT pg_cancel_backend(' || c.pid || ')'
+                        FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
                 WHEN j.state = 'queued' AND EXISTS (SELECT FROM mongo_migrate.coordinator)
                 THEN 'waits for its turn: ' || (SELECT count(*) FROM mongo_migrate.running_coordinator) || ' running, '
                      || (SELECT count(*) FROM mongo_migrate.job q
@@ -629,7 +635,8 @@ CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
                      AND NOT EXISTS (SELECT FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
                 THEN 'no coordinator is running: SELECT '
                      || CASE j.state WHEN 'canceling' THEN 'migrate_cancel(' ELSE 'migrate_resume(' END
-                     || j.job_id || ')' END) AS message,
+                     || j.job_id || CASE WHEN j.state = 'canceling' AND j.drop_target THEN ', drop_target => true)' ELSE ')' END
+           END) AS message,
          t.split, t.sink
     FROM mongo_migrate.visible_job j
     CROSS JOIN LATERAL (
@@ -666,7 +673,8 @@ COMMENT ON COLUMN @extschema@.migrate_jobs.sink IS 'how rows are written, and wh
 CREATE VIEW @extschema@.migrate_errors WITH (security_barrier) AS
   SELECT d.error_id, d.job_id, t.target_table::text AS target, d.stage,
          CASE WHEN j.own THEN d.source_id END AS source_id, d.path, d.bson_type, d.column_name, d.column_type,
-         d.sqlstate, d.message, CASE WHEN j.own THEN mongo_migrate.bson_document(d.raw) END AS document,
+         d.sqlstate, CASE WHEN j.own OR d.stage <> 'insert' THEN d.message END AS message,
+         CASE WHEN j.own THEN mongo_migrate.bson_document(d.raw) END AS document,
          d.occurred_at, d.status, d.attempts
     FROM mongo_migrate.dead_letter d
     JOIN mongo_migrate.visible_job j ON j.job_id = d.job_id
@@ -683,7 +691,7 @@ COMMENT ON COLUMN @extschema@.migrate_errors.bson_type IS 'type of the value the
 COMMENT ON COLUMN @extschema@.migrate_errors.column_name IS 'column it was meant for';
 COMMENT ON COLUMN @extschema@.migrate_errors.column_type IS 'type of that column';
 COMMENT ON COLUMN @extschema@.migrate_errors.sqlstate IS 'error code';
-COMMENT ON COLUMN @extschema@.migrate_errors.message IS 'error';
+COMMENT ON COLUMN @extschema@.migrate_errors.message IS 'error; of stage insert only for the owner of the job, as the table may quote values in it';
 COMMENT ON COLUMN @extschema@.migrate_errors.document IS 'the document in relaxed Extended JSON; only for the owner of the job';
 COMMENT ON COLUMN @extschema@.migrate_errors.occurred_at IS 'when it was rejected';
 COMMENT ON COLUMN @extschema@.migrate_errors.status IS 'pending, replayed or discarded';
@@ -692,7 +700,8 @@ COMMENT ON COLUMN @extschema@.migrate_errors.attempts IS 'how often it was tried
 CREATE VIEW @extschema@.migrate_conflicts WITH (security_barrier) AS
   SELECT c.job_id, t.target_table::text AS target, c.path, c.column_name, c.column_type, c.bson_type, c.documents,
          CASE WHEN j.own THEN c.first_id END AS first_id, c.action,
-         mongo_migrate.suggestion(c.path, c.column_type, c.bson_type, c.action) AS suggestion
+         mongo_migrate.suggestion(c.path, c.column_type, c.bson_type, c.action,
+           t.mapping #> '{target,primary_key}' ? c.column_name) AS suggestion
     FROM (SELECT l.job_id, l.table_no, l.path, l.column_name, l.column_type, l.bson_type, l.action,
                  sum(l.documents)::bigint AS documents,
                  (array_agg(l.first_id ORDER BY l.chunk_no))[1] AS first_id

@@ -51,7 +51,7 @@ SELECT n, mongo_migrate.format_count(n), length(mongo_migrate.format_count(n)) <
                     1000000000, 5000000000000, 9223372036854775807]) AS n;
 
 -- what to do about a conflict
-SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, column_type, bson_type, action)
+SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, column_type, bson_type, action, path = 'order_no')
   FROM (VALUES
     ('total', 'numeric', 'string', 'rejected'), ('total', 'bigint', 'string', 'diverted'),
     ('note', 'text', 'string', 'rejected'), ('note', NULL, 'string', 'rejected'), ('note', 'character varying(10)', 'string', 'diverted'),
@@ -60,7 +60,7 @@ SELECT path, column_type, bson_type, action, mongo_migrate.suggestion(path, colu
     ('n', 'numeric', 'double', 'diverted'), ('n', 'boolean', 'int', 'diverted'),
     ('at', 'timestamp with time zone', 'date', 'diverted'), ('id', 'uuid', 'binData', 'diverted'),
     ('tags', 'text[]', 'int', 'diverted'), ('a', 'bigint', 'object', 'diverted'), ('a', 'text', 'array', 'diverted'),
-    ('key', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('shipTo', NULL, 'string', 'diverted'), ('x', 'bigint', 'int', 'duplicate'),
+    ('key', 'bigint', 'null', 'rejected'), ('order_no', 'bigint', 'null', 'rejected'), ('x', NULL, 'int', 'rejected'), ('shipTo', NULL, 'string', 'diverted'), ('x', 'bigint', 'int', 'duplicate'),
     ('note', 'text', 'string', 'altered'), ('zip', 'bigint', 'string', 'altered'), ('zip', 'code', 'string', 'altered'), ('tags', 'text[]', 'array', 'altered'),
     ('(others)', NULL, '(others)', 'diverted')) AS v (path, column_type, bson_type, action);
 DROP ROLE regress_mm_owner;

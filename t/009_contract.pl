@@ -234,15 +234,15 @@ is(sql(q(SELECT string_agg(_extra->>'time', '|' ORDER BY _id) FROM clock)),
 # The server's decoder of times takes more for one than they are.
 $mongo->python(<<'PY');
 no_times = ['Mon Nov 20 2023 10:00:00 GMT+0100', 'Mon Nov 20 2023 10:00:00 GMT+0100 (Central European Standard Time)', '2024-01-01 10:00:00 UTC+01:00', '2024-01-15 rev3',
-    '1700001015', '2024011210', '1230115', '<2024-01-15', '2024-01-15?', '2016-12-31T23:59:60Z', '240115', '15', '2024-01-15 4711', '20240101T109999', '20161231T235960Z', '2024-01-15 24:00:01']
+    '1700001015', '2024011210', '1230115', '<2024-01-15', '2024-01-15?', '2016-12-31T23:59:60Z', '240115', '15', '2024-01-15 4711', '15-JAN-24', '12/11/23', 'Jan 15, 24', '05.01.24 10:00', '12/11/23 10:00:00.201244', '15-JAN-24 2015', '11/11/11', '150124 10:15:00', '150124T101500', '1430 15 Jan 2024', '20240101T109999', '20161231T235960Z', '2024-01-15 24:00:01']
 times = ['20240112', '2024-01-15 10:00:00 UTC', 'Mon Nov 20 2023 10:00:00 GMT', '2024-01-15T10:00:00+01:00', ' 2024/01/15 ', '2024-01-15 10:00 PM', 'Jan 15, 2024', '2024-01-15 10:00:00.60']
-client.shop.spoken.insert_many([{'_id': i, 'at': t} for i, t in enumerate(times + no_times)] + [{'_id': 100 + i, 'span': n} for i, n in enumerate([90000, '90000', 1.5, '-3', '90 s', '01:30'])])
+client.shop.spoken.insert_many([{'_id': i, 'at': t} for i, t in enumerate(times + no_times)] + [{'_id': 100 + i, 'span': n} for i, n in enumerate([90000, '90000', 1.5, '-3', '90 s', '01:30', '3-5 days', '1-2 hours', '1.02:03:04', '<5 days', '~5 days', '1 day 5', '1-2', '1 day, 2:03:04', 'P1DT2H', '3 4:05:06', '@ 1 day ago'])])
 PY
 load_ok('spoken', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "at", "column": "at", "type": "timestamptz"}, {"path": "span", "column": "span", "type": "interval"}]}'), 'times in words');
 is(sql(q(SET TimeZone = 'UTC'; SELECT string_agg(to_char(at, 'YYYY-MM-DD HH24:MI'), ',' ORDER BY _id) FROM spoken)),
 	'2024-01-12 00:00,2024-01-15 10:00,2023-11-20 10:00,2024-01-15 09:00,2024-01-15 00:00,2024-01-15 22:00,2024-01-15 00:00,2024-01-15 10:00', 'a time is what says one time');
-is(sql('SELECT count(*) FROM spoken WHERE _extra ? $$at$$ AND at IS NULL'), 16, 'and nothing else is');
-is(sql('SELECT string_agg(_id::text || $$: $$ || span, $$, $$ ORDER BY _id) FROM spoken'), '104: 00:01:30, 105: 01:30:00', 'nor is a number an interval');
+is(sql('SELECT count(*) FROM spoken WHERE _extra ? $$at$$ AND at IS NULL'), 26, 'and nothing else is');
+is(sql('SELECT string_agg(_id::text || $$: $$ || span, $$, $$ ORDER BY _id) FROM spoken'), '104: 00:01:30, 105: 01:30:00, 112: 1 year 2 mons, 113: 1 day 02:03:04, 114: 1 day 02:00:00, 115: 3 days 04:05:06, 116: -1 days', 'an interval is what says one');
 
 # A format is obeyed wherever the column has room for JSON, and refused elsewhere.
 $mongo->python(q(client.shop.keys.insert_many([{'_id': 1}, {'_id': '1'}, {'_id': 2}]); client.shop.docs.insert_many([{'_id': 1, 'd': {'at': bson.ObjectId('0' * 24)}}, {'_id': 2, 'd': {'at': 1}}])));
@@ -296,6 +296,50 @@ is(sql("SELECT count(*), sum(documents) FROM migrate_conflicts WHERE job_id = @{
 sql('ALTER TABLE many ADD _extra jsonb');
 is(sql("SELECT * FROM migrate_replay(@{[last_job()]}, mapping => migrate_mapping(@{[last_job()]}) || '{\"extra\": \"column\", \"extra_column\": \"_extra\"}')"), '300|0', 'all are stored');
 is(sql("SELECT count(*) FROM migrate_conflicts WHERE job_id = @{[last_job()]} AND action = 'rejected'"), 0, 'and none is rejected any more');
+
+# Defaults: of the mapping, of the table, and of a document that has a field in the first of two embedded documents.
+$mongo->python(<<'PY');
+import struct
+from bson.raw_bson import RawBSONDocument
+def raw(*elements):
+    body = b''.join(elements)
+    return struct.pack('<i', len(body) + 5) + body + b'\0'
+def of(name, x): return b'\3' + name + b'\0' + raw(*x)
+text = lambda name, s: b'\2' + name + b'\0' + struct.pack('<i', len(s) + 1) + s + b'\0'
+client.shop.get_collection('twice', codec_options=bson.CodecOptions(document_class=RawBSONDocument)).insert_one(RawBSONDocument(
+    raw(b'\x10_id\0' + struct.pack('<i', 1), of(b'a', [text(b'x', b'1')]), of(b'a', [text(b'y', b'2')]))))
+client.shop.flags.insert_many([{'_id': 1, 'flag': False}, {'_id': 2}])
+client.shop.command('create', 'bare', viewOn='flags', pipeline=[{'$project': {'_id': 0, 'of': 1}}])
+PY
+load_ok('twice', q(mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "a.x", "column": "x", "type": "text", "default": "n/a", "not_null": true},
+	{"path": "a.y", "column": "y", "type": "text"}]}'), 'an embedded document twice');
+is(sql('SELECT x, y FROM twice'), 'n/a|2', 'what only the first has is missing');
+sql('CREATE TABLE flags (_id bigint PRIMARY KEY, flag text, _extra jsonb); CREATE TABLE preset (_id bigint PRIMARY KEY, flag boolean DEFAULT true, _extra jsonb)');
+like(error_of(start_sql('flags', q(if_exists => 'append', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "flag", "column": "flag", "type": "boolean", "default": false}]}'))),
+	qr/DETAIL:  The default of column "flag" in the mapping is of type boolean\./, 'a default that the column would read as another value is refused');
+like(error_of(start_sql('flags', q(target => 'preset', if_exists => 'append', on_error => 'set_default'))),
+	qr/DETAIL:  The default of column "flag" is not in the mapping, which on_error "set_default" takes it from\./, 'set_default does not overlook the default of the table');
+like(error_of(start_sql('bare', '')), qr/ERROR:  the documents of "shop.bare" have no fields/, 'documents without fields');
+like(error_of(start_sql('flags', q(target => 'forgotten', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint", "fields": []}]}'))),
+	qr/ERROR:  invalid mapping: unknown key "fields\[0\].fields"/, 'a key of what is no child table');
+
+# Arrays of a domain, and of ObjectIds in columns for text.
+$mongo->python(q(client.shop.lists.insert_many([{'_id': 1, 'amounts': [1.0, 2.5], 'ids': [bson.ObjectId('0' * 24)]}, {'_id': 2, 'amounts': [3.0], 'ids': []}])));
+sql('CREATE DOMAIN amount AS numeric(12,2); CREATE TABLE lists (_id bigint PRIMARY KEY, amounts amount[], ids varchar(24)[], _extra jsonb)');
+load_ok('lists', q(if_exists => 'append'), 'arrays of other types');
+is(sql('SELECT amounts, ids, _extra FROM lists ORDER BY _id'), "{1.00,2.50}|{000000000000000000000000}|\n{3.00}|{}|", 'are kept');
+
+# What a table refuses, with whatever error: dead letters; and a domain that takes no null says what it does not take.
+$mongo->python(q(client.shop.refused.insert_many([{'_id': i, 'p': p} for i, p in enumerate(['a.b', 'a b', 'c', None])] + [{'_id': 4, 'p': 'd', 'q': 'five'}, {'_id': 5, 'p': 'd', 'q': 5}])));
+sql('CREATE EXTENSION IF NOT EXISTS ltree');
+sql(q(CREATE DOMAIN qty AS integer NOT NULL;
+	CREATE FUNCTION refuse(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN IF $1 = 'c' THEN RAISE 'not c' USING ERRCODE = 'AB001'; END IF; RETURN $1; END$$;
+	CREATE TABLE refused (_id bigint PRIMARY KEY, p text, tree ltree GENERATED ALWAYS AS (text2ltree(p)) STORED, same text GENERATED ALWAYS AS (refuse(p)) STORED, q qty DEFAULT 1)));
+load_ok('refused', q(if_exists => 'append', options => '{"extra": "ignore"}', mapping => '{"format": 1, "extra_column": null, "fields": [{"path": "_id", "column": "_id", "type": "bigint"},
+	{"path": "p", "column": "p", "type": "text"}, {"path": "q", "column": "q", "type": "integer", "default": 1}]}'), 'rows that the table refuses with any error');
+is(sql('SELECT string_agg(_id::text, $$,$$ ORDER BY _id) FROM refused'), '0,3,5', 'the others are rows');
+is(sql("SELECT string_agg(concat_ws(' ', source_id, stage, sqlstate, message), ', ' ORDER BY error_id) FROM migrate_errors WHERE job_id = @{[last_job()]}"),
+	'{"$numberInt": "1"} insert 42601 ltree syntax error at character 2, {"$numberInt": "2"} insert AB001 not c, {"$numberInt": "4"} convert 2200G "q" is string where public.qty is expected', 'and these letters');
 
 # Under "stop" a replay goes on to its end, too.
 sql('CREATE TABLE taken (_id bigint PRIMARY KEY, n bigint UNIQUE, _extra jsonb)');
@@ -374,7 +418,7 @@ foreach my $case (['origins', '0,3'], ['given', '3,0'])
 
 # Input functions that complain of syntax, or of names.
 $mongo->python(q(client.shop.raising.insert_many([{'_id': i, 'path': p, 'query': q, 'ip': a} for i, (p, q, a) in enumerate([('a.b', "'cat'", '10.0.0.1'), ('Foo..Bar', 'a b', 'n/a'), ('c', "'d'", '10.0.0.2')])])));
-sql('CREATE EXTENSION ltree');
+sql('CREATE EXTENSION IF NOT EXISTS ltree');
 my $raising = '"fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "path", "column": "path", "type": "ltree", "on_error": "extra"},
 	{"path": "query", "column": "query", "type": "tsquery", "on_error": "extra"}, {"path": "ip", "column": "ip", "type": "inet", "on_error": "extra"}';
 foreach my $on_error ('extra', 'stop')

@@ -82,6 +82,20 @@ my $late = sql("SELECT migrate_start('$uri', 'late')");
 waitpid $soon, 0;
 ok(wait_for(sub { state_of($late) =~ /completed|failed/ }, 30), 'lag: ends');
 is(sql(q(SELECT count(*) FROM late)) . state_of($late), '1000completed', 'lag: nothing is missing');
+# A primary that is there, and cannot be reached from here: only a superuser may.
+my ($narrow) = map { $_->uri('shop') =~ m{//([^/]+)} } $members[1];
+MongoTest::plain(0);
+sql("LOAD 'mongo_migrate'; ALTER SYSTEM SET mongo_migrate.allowed_hosts = '$narrow'; SELECT pg_reload_conf();
+	CREATE ROLE narrow LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER mongo_migrate TO narrow; GRANT CREATE ON SCHEMA public TO narrow");
+wait_for(sub { sql("LOAD 'mongo_migrate'; SHOW mongo_migrate.allowed_hosts") eq $narrow }, 10);
+($code, my $blind, $stderr) = $node->psql('postgres', "SELECT migrate_start('mongodb://$narrow/shop?replicaSet=rs0&readPreference=secondary', 'late', target => 'blind')",
+	extra_params => ['-U', 'narrow']);
+like($stderr, qr/WARNING:  cannot tell whether member $narrow of MongoDB server ".*" lags behind the primary\nDETAIL:  The primary, $hosts[0], cannot be reached/, 'no way to the primary: a session is told');
+ok(wait_for(sub { sql("SELECT count(*) FROM migrate_events WHERE job_id = $blind AND message LIKE 'cannot tell whether member%'") > 0 }, 20), 'no way to the primary: a load waits');
+is(state_of($blind), 'running', 'no way to the primary: and is not over');
+sql("LOAD 'mongo_migrate'; ALTER SYSTEM RESET mongo_migrate.allowed_hosts; SELECT pg_reload_conf()");
+ok(wait_for(sub { state_of($blind) eq 'completed' }, 20), 'no way to the primary: goes on when there is one');
+MongoTest::plain(1);
 # By one member alone nobody is asked.
 lag('alwaysOn', $members[1]);
 insert_late('1000, 1001');

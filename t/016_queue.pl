@@ -110,6 +110,26 @@ is(sql('SELECT count(*) FROM slow3'), 0, 'it has not begun');
 cancel($first);
 ok(wait_state($second, 'running', 10), 'when one ends, the next begins');
 cancel($second);
+
+# A job that waits for one that waits for this transaction.
+sub check_wait_behind
+{
+	my ($name) = @_;
+	my $ahead = start_slow('');
+	ok(wait_state($ahead, 'running'), "$name: one job runs");
+	my $reader = FaultTest::Session->new($node, "BEGIN; SELECT count(*) FROM slow$tables");
+	my $behind = start_small('');
+	is(state($behind), 'queued', "$name: the next one waits");
+	sql("SELECT migrate_alter($ahead, max_docs_per_second => 0)");
+	$reader->send("SELECT migrate_wait($behind)");
+	ok(wait_for(sub { $reader->{run}->pump_nb; $reader->{err} ne '' }, 30), "$name: waiting for it behind a read of the table of the first ends");
+	like($reader->{err}, qr/ERROR:  cannot wait for a migration job that waits for this transaction/, "$name: with an error");
+	$reader->end;
+	sql(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'));
+	ok(wait_state($behind, 'completed', 30), "$name: without it, both complete");
+	return;
+}
+check_wait_behind('max_running_jobs');
 ok(wait_state($second, 'canceled', 10), 'canceled');
 
 # Priorities: the highest first, then the oldest.
@@ -204,6 +224,7 @@ $node->restart;
 my @few = map { start_small('') } 1 .. 3;
 wait_state($_, 'completed', 60) foreach @few;
 is(join(',', map { state($_) } @few), 'completed,completed,completed', 'with four worker slots the queue moves');
+check_wait_behind('few slots');
 # All slots in use, by a job, its loader and one that waits: more jobs can be started, and one whose transaction ends late is not forgotten.
 $first = start_slow('');
 wait_state($first, 'running');

@@ -210,7 +210,14 @@ sql("UPDATE mongo_migrate.job SET state = 'pausing', requested_at = now() - inte
 is(sql("SELECT migrate_pause($job)"), 'paused', 'pausing, and nobody is there: paused');
 sql("UPDATE mongo_migrate.job SET state = 'canceling' WHERE job_id = $job");
 is(sql("SELECT message FROM migrate_jobs WHERE job_id = $job"), "no coordinator is running: SELECT migrate_cancel($job)", 'canceling, and nobody is there: what helps');
-is(sql("SELECT migrate_cancel($job)"), 'canceled', 'and it does');
+sql("UPDATE mongo_migrate.job SET drop_target = true WHERE job_id = $job");
+is(sql("SELECT message FROM migrate_jobs WHERE job_id = $job"), "no coordinator is running: SELECT migrate_cancel($job, drop_target => true)", 'also when the table is to go');
+is(sql("SELECT migrate_cancel($job, drop_target => true)"), 'canceled', 'and it does');
+is(sql(q(SELECT to_regclass('orphan') IS NULL)), 't', 'with its table');
+# Where foreign keys are switched off, ours are not.
+is(sql("SET session_replication_role = replica; SELECT migrate_forget($job)"), 't', 'forgotten under session_replication_role');
+is(sql("SELECT (SELECT count(*) FROM mongo_migrate.job_table WHERE job_id = $job) + (SELECT count(*) FROM mongo_migrate.chunk WHERE job_id = $job)
+	+ (SELECT count(*) FROM mongo_migrate.event WHERE job_id = $job)"), 0, 'with all that belongs to it');
 
 # A new table that is not what was asked for, and a key that is built in too little memory.
 sql(q(CREATE FUNCTION secure() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN ALTER TABLE public.secured ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; END$$;
@@ -300,6 +307,10 @@ my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
 sql('CREATE ROLE bob LOGIN; GRANT CREATE ON SCHEMA public TO bob; GRANT USAGE ON FOREIGN SERVER shop TO bob');
 is(try_sql(q(SELECT count(migrate_start('shop', 'odd', target => 'bobs', on_error => 'reject', mapping => jsonb_set(migrate_infer_mapping('shop', 'odd'), '{fields,1,type}', '"smallint"')));
 	SELECT migrate_wait()), 'bob'), "1\ncompleted", 'a job of a role') or diag(sql('SELECT * FROM migrate_jobs'));
+$mongo->python(q(client.admin.command('createUser', 'keeper', pwd='kept', roles=['root'])));
+my $kept = sql(sprintf q(SET client_min_messages = error; SELECT migrate_start('%s&authSource=admin', 'odd', target => 'by_keeper', on_error => 'reject',
+	mapping => jsonb_set(migrate_infer_mapping('shop', 'odd'), '{fields,1,type}', '"smallint"'), options => '{"reject_limit": 0}')), $mongo->uri('shop', 'keeper:kept'));
+like(try_sql("SELECT migrate_wait($kept)"), qr/documents? rejected, the limit is 0/, 'a job that fails, with a password in its string');
 my $jobs = sql('SELECT count(*) FROM migrate_jobs');
 is(sql("ALTER ROLE ann RENAME TO anna; SELECT count(*) FROM migrate_jobs WHERE owner = 'anna'"), 1, 'a role that is renamed keeps its jobs');
 is(try_sql('SET ROLE NONE; SELECT count(*) FROM migrate_jobs', 'anna'), 1, 'and sees them');
@@ -323,6 +334,8 @@ like(try_sql("SELECT migrate_cancel(@{[sql(q(UPDATE mongo_migrate.job SET state 
 is(sql(q(SELECT to_regclass('held1') IS NOT NULL), 'restored'), 't', 'and is there');
 sql(q(UPDATE mongo_migrate.job SET owner = 'mallory'::regrole), 'restored');   # as it may happen
 is(try_sql('SELECT count(*) FROM migrate_jobs', 'mallory', 'restored'), 0, 'a role that only has the OID does not');
+like(try_sql("SELECT migrate_alter($kept, reject_limit => -1); SELECT migrate_retry($kept); SELECT migrate_wait($kept)", undef, 'restored'),
+	qr/ERROR:  (?:migration job $kept failed: )?the password of migration job $kept is not there any more/, 'a password is in no dump, which the job says');
 my $failed = sql(q(SELECT max(job_id) FROM migrate_jobs WHERE owner = 'ann'), 'restored');
 sql("UPDATE mongo_migrate.job SET state = 'failed' WHERE job_id = $failed", 'restored');
 like(try_sql("SELECT migrate_retry($failed)", undef, 'restored'), qr/ERROR:  migration job $failed cannot run as its owner\nDETAIL:  Its owner does not exist in this cluster/, 'a retry for a role that is missing says so');

@@ -359,6 +359,11 @@ inferred_contract(MmCall *call)
 			contract->key_columns = list_make1(line->field.column);
 		contract->fields = lappend(contract->fields, &line->field);
 	}
+	if (contract->fields == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the documents of \"%s\" have no fields",
+						call->input.namespace)));
 	contract->on_error = (MmOnError) mm_on_error;
 	contract->json_form = (MmJsonForm) mm_json_format;
 	contract->extra_column = "_extra";

@@ -31,6 +31,7 @@
 #include "job/queue.h"
 #include "job/steps.h"
 #include "job/worker.h"
+#include "settings.h"
 
 MM_FUNCTION(migrate_pause);
 MM_FUNCTION(migrate_resume);
@@ -65,6 +66,8 @@ migrate_pause(PG_FUNCTION_ARGS)
 		case MM_JOB_PAUSING:
 			state = mm_job_coordinator_pid(job->job_id) != 0 ?
 				MM_JOB_PAUSING : MM_JOB_PAUSED;
+			if (state == MM_JOB_PAUSED)
+				mm_job_forget_clock(job->job_id);
 			mm_job_set_state(job->job_id, state, NULL);
 			break;
 		case MM_JOB_PAUSED:
@@ -124,7 +127,8 @@ distrust_targets(const MmJob *job)
 
 /*
  * The job goes on in the phase in which it failed; of its chunks only those
- * that failed are begun again.
+ * that failed are begun again.  The memory for its key may be set anew, which
+ * may have been too much.
  */
 Datum
 migrate_retry(PG_FUNCTION_ARGS)
@@ -140,6 +144,8 @@ migrate_retry(PG_FUNCTION_ARGS)
 	mm_pick_claim_targets(job, "retry");
 	distrust_targets(job);
 	mm_chunk_retry(job->job_id);
+	if (mm_maintenance_work_mem >= 0)
+		mm_job_set_index_memory(job->job_id, mm_maintenance_work_mem);
 	mm_job_set_state(job->job_id, MM_JOB_QUEUED, NULL);
 	mm_queue_enter(job->job_id, job->owner);
 	return mm_state_datum(fcinfo, MM_JOB_QUEUED);
@@ -214,6 +220,8 @@ migrate_cancel(PG_FUNCTION_ARGS)
 		mm_job_set_drop_target(job->job_id, drop_target);
 	if (drop_target && pid == 0)
 		mm_step_drop_target(job);
+	if (pid == 0)
+		mm_job_forget_clock(job->job_id);
 	mm_job_set_state(job->job_id, state, NULL);
 	if (pid != 0)
 		wake_coordinator(pid);

@@ -11,6 +11,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "api/api.h"
 #include "settings.h"
@@ -87,41 +88,70 @@ mm_input_close(MmInput *input)
 	input->source->ops->close(input->source);
 }
 
-/*
- * Reads a sample, n documents or (0) all of them; NULL with error set.  When
- * there is no time for all, "enough" of them will do.
- */
+/* Documents between two looks at the clock. */
+#define LOOK_EACH 64
+
+/* At random, they tell most when there is no time for more. */
+#define FEW_AT_RANDOM 512
+
+/* What is read to infer columns. */
+typedef struct Sample
+{
+	int64		random;			/* documents at random; 0: in order */
+	int64		most;			/* no more than these in order; 0: all */
+	int64		enough;			/* when there is no time for all; 0: never */
+} Sample;
+
+/* mongod counts its own time only, not that of the network, and ours. */
+static bool
+is_over(const Sample *sample, const MmInfer *infer, TimestampTz began)
+{
+	int64		documents = mm_infer_documents(infer);
+	int64		enough = sample->random > 0 ?
+		Min(sample->random, FEW_AT_RANDOM) : sample->enough;
+
+	if (sample->most > 0 && documents >= sample->most)
+		return true;
+	return documents % LOOK_EACH == 0 && enough > 0 && documents >= enough &&
+		TimestampDifferenceExceeds(began, GetCurrentTimestamp(),
+								   mm_sample_timeout_ms);
+}
+
+/* NULL with error set. */
 static MmInfer *
 try_infer(MmInput *input, const char *filter,
-		  const MmInferOptions *infer_options, int64 n, int64 enough,
+		  const MmInferOptions *infer_options, const Sample *sample,
 		  MmSourceError *error)
 {
+	TimestampTz began = GetCurrentTimestamp();
 	const MmSourceOps *ops = input->source->ops;
 	MmInfer    *infer = mm_infer_begin(infer_options);
 	MmStream   *stream = ops->open_sample(input->source, input->collection,
-										  filter, n, mm_sample_timeout_ms,
-										  error);
+										  filter, sample->random,
+										  mm_sample_timeout_ms, error);
 	const uint8 *doc;
 	uint32		len;
-	MmNext		next;
+	MmNext		next = MM_NEXT_DOCUMENT;
 
 	if (stream == NULL)
 		return NULL;
-	while ((next = ops->next(stream, &doc, &len, error)) == MM_NEXT_DOCUMENT)
+	while (!is_over(sample, infer, began) &&
+		   (next = ops->next(stream, &doc, &len, error)) == MM_NEXT_DOCUMENT)
 		(void) mm_infer_document(infer, doc, len);
 	ops->close_stream(stream);
 	if (next == MM_NEXT_ERROR &&
-		!(error->timed_out && n == 0 && enough > 0 &&
-		  mm_infer_documents(infer) >= enough))
+		!(error->timed_out && sample->random == 0 && sample->enough > 0 &&
+		  mm_infer_documents(infer) >= sample->enough))
 		return NULL;
 	return infer;
 }
 
 static void
-raise_sample_error(MmSourceError *error)
+raise_sample_error(MmSourceError *error, bool has_filter)
 {
 	if (error->timed_out)
-		strlcpy(error->hint,
+		strlcpy(error->hint, has_filter ?
+				"Raise mongo_migrate.sample_timeout, set a smaller sample_size, or give a mapping: migrate_infer_mapping() makes one without the filter." :
 				"Raise mongo_migrate.sample_timeout, set a smaller sample_size, or give a mapping.",
 				sizeof(error->hint));
 	mm_source_raise(error);
@@ -135,6 +165,10 @@ mm_input_infer(MmInput *input, const char *filter, const MmOptions *options,
 	bool		whole = options->sample_size == 0 ||
 		(collection->kind == MM_COLLECTION &&
 		 collection->documents <= READ_WHOLE);
+	Sample		sample = {
+		.random = whole ? 0 : options->sample_size,
+		.enough = options->sample_size,
+	};
 	MmInfer    *infer;
 	MmSourceError error = {0};
 	MmIdEnds	ends = {0};
@@ -144,11 +178,23 @@ mm_input_infer(MmInput *input, const char *filter, const MmOptions *options,
 		!input->source->ops->id_ends(input->source, collection, &ends,
 									 &error))
 		mm_source_raise(&error);
-	while ((infer = try_infer(input, filter, infer_options,
-							  whole ? 0 : options->sample_size,
-							  options->sample_size, &error)) == NULL)
-		if (!error.unlucky || ++attempts == SAMPLE_ATTEMPTS)
-			raise_sample_error(&error);
+	while ((infer = try_infer(input, filter, infer_options, &sample,
+							  &error)) == NULL)
+	{
+		/* All that match are to be found before any is chosen: the first. */
+		if (error.timed_out && sample.random > 0)
+		{
+			sample.most = sample.random;
+			sample.random = 0;
+		}
+		else if (!error.unlucky || ++attempts == SAMPLE_ATTEMPTS)
+			raise_sample_error(&error, filter != NULL);
+	}
 	*documents = mm_infer_documents(infer);
+	if (sample.most > 0)
+		ereport(NOTICE,
+				(errmsg("columns are inferred from the first %lld documents of \"%s\"",
+						(long long) *documents, input->namespace),
+				 errdetail("There was no time to choose among all.")));
 	return mm_infer_finish(infer, ends.first, ends.last);
 }

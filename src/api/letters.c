@@ -98,8 +98,13 @@ static MmContract *
 given_contract(const MmJob *job, Jsonb *mapping)
 {
 	MmContract *contract = mm_contract_from_jsonb(mapping);
-	const MmJobTable *table = linitial(mm_job_load_tables(job->job_id));
-	const MmContract *own = table->contract;
+	List	   *tables = mm_job_load_tables(job->job_id);
+	const MmContract *own;
+
+	if (tables == NIL)
+		elog(ERROR, "migration job %lld has no table",
+			 (long long) job->job_id);
+	own = ((const MmJobTable *) linitial(tables))->contract;
 
 	if (!mm_jsonb_has_key(mapping, "on_error"))
 		contract->on_error = own->on_error;

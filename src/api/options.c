@@ -67,7 +67,7 @@ parse_chunk_size(const char *value)
 
 	if (!parse_int(value, &kilobytes, GUC_UNIT_KB, &hint) ||
 		kilobytes < SMALLEST_CHUNK_KB)
-		invalid_value("chunk_size", value,
+		invalid_value("chunk_size", value, hint ? hint :
 					  "It must be a size of at least 64kB, such as \"64MB\".");
 	return (int64) kilobytes * 1024;
 }

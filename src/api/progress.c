@@ -62,7 +62,7 @@ get_job(int64 job_id, int64 handle, Datum *values)
 	values[n + 2] = Int32GetDatum(shared->coordinator_pid);
 	values[n + 3] = TimestampTzGetDatum(shared->updated_at);
 	SpinLockRelease(&shared->mutex);
-	dsm_detach(segment);
+	mm_shared_detach(segment);
 	return true;
 }
 
@@ -125,7 +125,7 @@ mongo_migrate_shared_workers(PG_FUNCTION_ARGS)
 		if (state.pid != 0)
 			put_worker(rsinfo, i, &state);
 	}
-	dsm_detach(segment);
+	mm_shared_detach(segment);
 	return (Datum) 0;
 }
 

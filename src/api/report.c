@@ -47,7 +47,7 @@ MM_FUNCTION(mongo_migrate_fdw_validator);
 
 static const char summary_sql[] =
 	"WITH t AS (SELECT s.*, jt.database, jt.collection, jt.verify_count,"
-	" jt.split, j.workers, j.finished_at - j.started_at AS total"
+	" jt.verify_rows, jt.split, j.workers, j.options, j.finished_at - j.started_at AS total"
 	" FROM mongo_migrate.table_stat s"
 	" JOIN mongo_migrate.job_table jt USING (job_id, table_no)"
 	" JOIN mongo_migrate.job j USING (job_id) WHERE job_id = $1),"
@@ -73,11 +73,12 @@ static const char summary_sql[] =
 	" UNION ALL SELECT t.table_no, 4, 0, 'analyze',"
 	" format('%I.%I', t.target_schema, t.target_table), NULL, NULL, NULL,"
 	" NULL, p.spent FROM t JOIN p USING (table_no)"
-	" WHERE p.phase = 'analyzing'"
+	" WHERE p.phase = 'analyzing' AND (t.options ->> 'analyze')::boolean"
 	" UNION ALL SELECT t.table_no, 5, 0, 'verify count',"
 	" format('%I.%I', t.target_schema, t.target_table), t.verify_count,"
-	" t.rows_inserted + t.rows_updated, NULL, NULL, p.spent"
+	" t.verify_rows, NULL, NULL, p.spent"
 	" FROM t JOIN p USING (table_no) WHERE p.phase = 'verifying'"
+	" AND (t.options ->> 'verify')::boolean"
 	" UNION ALL SELECT v.table_no, 6, 0, 'values',"
 	" concat_ws(', ', CASE WHEN v.lossless THEN 'lossless: yes'"
 	" ELSE 'lossless: no' END," LOSSES("v") ","

@@ -17,6 +17,7 @@
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_authid.h"
 #include "commands/defrem.h"
+#include "commands/tablespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -77,6 +78,17 @@ check_environment(void)
 				 errhint("ALTER ROLE ... LOGIN, or start the migration as another role.")));
 }
 
+/*
+ * Where CREATE TABLE of this session puts the table; the key is built by a
+ * worker with settings of its own.
+ */
+static char *
+default_tablespace_name(void)
+{
+	return get_tablespace_name(GetDefaultTablespace(RELPERSISTENCE_PERMANENT,
+													false));
+}
+
 static MmJobOptions
 job_options(const MmOptions *options)
 {
@@ -97,7 +109,8 @@ job_options(const MmOptions *options)
 		.split = options->split,
 		.analyze = options->analyze,
 		.verify = options->verify,
-		.tablespace = options->tablespace,
+		.tablespace = options->tablespace ? options->tablespace :
+			default_tablespace_name(),
 	};
 }
 
@@ -110,11 +123,18 @@ check_plan(Oid relid, const MmContract *contract)
 
 	mm_target_check(rel);		/* one that was made may be like no other */
 	(void) mm_plan_create(contract, RelationGetDescr(rel), false);
+	if (list_length(contract->key_columns) > INDEX_MAX_KEYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("a primary key cannot have more than %d columns",
+						INDEX_MAX_KEYS)));
 	foreach(lc, contract->key_columns)
 	{
 		Oid			type = get_atttype(relid, get_attnum(relid, lfirst(lc)));
+		Oid			element = get_base_element_type(type);
 
-		if (!OidIsValid(GetDefaultOpClass(type, BTREE_AM_OID)))
+		if (!OidIsValid(GetDefaultOpClass(OidIsValid(element) ? element : type,
+										  BTREE_AM_OID)))
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("column \"%s\" cannot be part of a primary key",

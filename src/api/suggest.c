@@ -87,12 +87,14 @@ wider_type(const char *column_type, const char *bson_type)
 	const char *number = NULL;
 
 	if (strcmp(bson_type, "object") == 0 || strcmp(bson_type, "array") == 0 ||
+		strcmp(bson_type, "minKey") == 0 || strcmp(bson_type, "maxKey") == 0 ||
 		strchr(column_type, '[') != NULL)
 		return "jsonb";
 	if (is_text(bson_type) && starts_with(column_type, "character"))
 		return "text";
 	if (strcmp(bson_type, "binData") == 0)
-		return "bytea or jsonb";
+		return strcmp(column_type, "uuid") == 0 ?
+			"bytea or jsonb" : "text or jsonb";
 	if (is_number(bson_type))
 		number = wider_number(column_type, bson_type);
 	return number ? number : "text or jsonb";
@@ -130,7 +132,7 @@ suggest_for_altered(const char *path, const char *column_type,
 
 static char *
 suggest(const char *path, const char *column_type, const char *bson_type,
-		const char *action)
+		const char *action, bool in_key)
 {
 	if (strcmp(path, MM_TALLY_OTHERS) == 0)
 		return pstrdup("map the parent of these paths to one jsonb column");
@@ -151,7 +153,8 @@ suggest(const char *path, const char *column_type, const char *bson_type,
 		(takes_text(column_type) || is_within_array(path)))
 		return pstrdup(REPAIR_TEXT);
 	if (strcmp(bson_type, "null") == 0)
-		return psprintf("allow null for \"%s\"", path);
+		return psprintf(in_key ? "leave \"%s\" out of target.primary_key, or correct the documents" :
+						"allow null for \"%s\"", path);
 	return psprintf("use type %s for \"%s\"%s",
 					wider_type(column_type, bson_type), path,
 					is_text(bson_type) && strcmp(action, "rejected") == 0 ?
@@ -175,5 +178,7 @@ mongo_migrate_suggestion(PG_FUNCTION_ARGS)
 	if (path == NULL || bson_type == NULL || action == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(suggest(path, text_arg(fcinfo, 1),
-											 bson_type, action)));
+											 bson_type, action,
+											 !PG_ARGISNULL(4) &&
+											 PG_GETARG_BOOL(4))));
 }

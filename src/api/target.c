@@ -80,12 +80,70 @@ check_existing(const MmTarget *target, const char *if_exists)
  * ---------------------------------------------------------------------
  */
 
+/* Without domains; the element of an array. */
+static Oid
+plain_type(Oid type)
+{
+	Oid			element = get_base_element_type(type);
+
+	return getBaseType(OidIsValid(element) ? element : type);
+}
+
+/*
+ * A default was evaluated in the type of the mapping, and is read as text by
+ * that of the column: numbers are numbers in both, but "f" is no text.
+ */
+static bool
+is_of_one_kind(Oid wanted, Oid have)
+{
+	char		kind_wanted;
+	char		kind_have;
+	bool		preferred;
+
+	wanted = plain_type(wanted);
+	have = plain_type(have);
+	if (wanted == have || (wanted == JSONBOID && have == JSONOID))
+		return true;
+	get_type_category_preferred(wanted, &kind_wanted, &preferred);
+	get_type_category_preferred(have, &kind_have, &preferred);
+	switch (kind_wanted)
+	{
+		case TYPCATEGORY_STRING:
+			return kind_have == TYPCATEGORY_STRING ||
+				kind_have == TYPCATEGORY_ENUM;
+		case TYPCATEGORY_NUMERIC:
+		case TYPCATEGORY_DATETIME:
+			return kind_have == kind_wanted;
+		default:
+			return false;
+	}
+}
+
+/* What becomes of a default that the mapping or the table has. */
+static void
+check_default(Relation rel, const MmField *field, Form_pg_attribute att,
+			  const MmSqlType *wanted, MmOnError on_error, StringInfo misfit)
+{
+	if (field->on_error != MM_INHERIT)
+		on_error = field->on_error;
+	if (field->default_text != NULL &&
+		!is_of_one_kind(wanted->typid, att->atttypid))
+		appendStringInfo(misfit, "%sThe default of column \"%s\" in the mapping is of type %s.",
+						 misfit->len ? " " : "", field->column,
+						 format_type_be(wanted->typid));
+	if (field->default_text == NULL && on_error == MM_ON_ERROR_SET_DEFAULT &&
+		build_column_default(rel, att->attnum) != NULL)
+		appendStringInfo(misfit, "%sThe default of column \"%s\" is not in the mapping, which on_error \"set_default\" takes it from.",
+						 misfit->len ? " " : "", field->column);
+}
+
 /*
  * Gives a field the type of the table's column, or says what is wrong
  * (message 15).
  */
 static void
-adapt_field(Relation rel, MmField *field, StringInfo misfit)
+adapt_field(Relation rel, MmField *field, MmOnError on_error,
+			StringInfo misfit)
 {
 	AttrNumber	attnum = get_attnum(RelationGetRelid(rel), field->column);
 	MmSqlType	wanted = mm_type_parse(field->type);
@@ -106,6 +164,7 @@ adapt_field(Relation rel, MmField *field, StringInfo misfit)
 						 att->attgenerated ? "generated, " : "", have,
 						 format_type_with_typemod(wanted.typid,
 												  wanted.typmod));
+	check_default(rel, field, att, &wanted, on_error, misfit);
 	field->type = mm_type_text(att->atttypid, att->atttypmod);
 	if (att->attnotnull)
 		mm_call_require(field);
@@ -204,7 +263,7 @@ adapt_to_table(const MmTarget *target, const MmCall *call)
 		MmField    *field = lfirst(lc);
 
 		if (field->column != NULL)
-			adapt_field(rel, field, &misfit);
+			adapt_field(rel, field, contract->on_error, &misfit);
 	}
 	if (contract->extra_column != NULL &&
 		!has_extra_column(rel, contract->extra_column))

@@ -30,6 +30,7 @@
 #include "api/state_type.h"
 #include "compat.h"
 #include "job/catalog.h"
+#include "job/queue.h"
 #include "job/worker.h"
 #include "savepoint.h"
 
@@ -56,7 +57,35 @@ typedef struct Look
 	MmFailure	failure;		/* of a failed job */
 } Look;
 
-/* False: the job is gone. */
+/*
+ * The state alone, which is all that is looked at ten times a second; false:
+ * the job is gone.
+ */
+static bool
+read_state(int64 job_id, Look *result)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	bool		found;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	found = mm_catalog_query_latest("SELECT j.state, j.xmin::text::bigint,"
+									" j.xmax::text::bigint"
+									" FROM mongo_migrate.job j"
+									" WHERE j.job_id = $1", &args) == 1;
+	if (found)
+	{
+		memset(result, 0, sizeof(*result));
+		result->state = mm_state_parse(mm_row_text(&scope, 0, 1));
+		result->xmin = (TransactionId) mm_row_int8(0, 2);
+		result->xmax = (TransactionId) mm_row_int8(0, 3);
+	}
+	mm_catalog_end(&scope);
+	return found;
+}
+
+/* All of it; false: the job is gone. */
 static bool
 read_job(int64 job_id, Look *result)
 {
@@ -116,6 +145,7 @@ typedef struct Aside
 	FunctionCallInfo fcinfo;
 	int64		job_id;
 	MmJob	   *job;
+	bool		(*read) (int64 job_id, Look *result);
 	Look	   *look;
 	bool		found;
 } Aside;
@@ -133,8 +163,35 @@ read_aside(void *arg)
 {
 	Aside	   *aside = arg;
 
-	aside->found = read_job(aside->job_id, aside->look);
+	aside->found = aside->read(aside->job_id, aside->look);
 }
+
+/*
+ * Processes of the job that wait for this one, directly or by others.  A job in
+ * the queue waits for one of those that run to end, and so for this process
+ * when all of them do.
+ */
+static const char waits_sql[] =
+	"WITH RECURSIVE q AS (SELECT j.state = 'queued' AND $2 AS queued"
+	" FROM mongo_migrate.job j WHERE j.job_id = $1),"
+	" waits (pid, first) AS ("
+	" SELECT coordinator_pid, coordinator_pid FROM mongo_migrate.table_stat"
+	" WHERE job_id = $1"
+	" UNION SELECT w.pid, w.pid FROM mongo_migrate.visible_job j,"
+	" mongo_migrate.shared_workers(j.job_id, j.shared_handle) w"
+	" WHERE j.job_id = $1"
+	" UNION SELECT r.pid, r.pid FROM mongo_migrate.running_coordinator r, q"
+	" WHERE q.queued"
+	" UNION SELECT w.pid, s.coordinator_pid FROM q,"
+	" mongo_migrate.visible_job j,"
+	" mongo_migrate.shared_job(j.job_id, j.shared_handle) s,"
+	" mongo_migrate.shared_workers(j.job_id, j.shared_handle) w"
+	" WHERE q.queued AND j.state IN ('running', 'pausing', 'canceling')"
+	" UNION SELECT unnest(pg_blocking_pids(pid)), first FROM waits)"
+	" SELECT w.first FROM waits w, q WHERE w.pid = pg_backend_pid()"
+	" AND (NOT q.queued OR NOT EXISTS (SELECT"
+	" FROM mongo_migrate.running_coordinator r WHERE r.pid NOT IN"
+	" (SELECT v.first FROM waits v WHERE v.pid = pg_backend_pid())))";
 
 /*
  * Both would wait for ever, and the server sees no deadlock: we wait for no
@@ -148,18 +205,9 @@ check_aside(void *arg)
 	MmCatalogScope scope;
 
 	mm_arg_int8(&args, aside->job_id);
+	mm_arg_bool(&args, mm_queue_is_full());
 	mm_catalog_begin(&scope);
-	if (mm_catalog_query_latest("WITH RECURSIVE waits (pid, first) AS"
-								" (SELECT coordinator_pid, coordinator_pid"
-								" FROM mongo_migrate.table_stat"
-								" WHERE job_id = $1 UNION SELECT w.pid, w.pid"
-								" FROM mongo_migrate.visible_job j,"
-								" mongo_migrate.shared_workers(j.job_id,"
-								" j.shared_handle) w WHERE j.job_id = $1"
-								" UNION SELECT unnest(pg_blocking_pids(pid)),"
-								" first FROM waits)"
-								" SELECT first FROM waits"
-								" WHERE pid = pg_backend_pid()", &args) > 0)
+	if (mm_catalog_query_latest(waits_sql, &args) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("cannot wait for a migration job that waits for this transaction"),
@@ -178,16 +226,21 @@ run_aside(void (*function) (void *aside), Aside *aside)
 		ReThrowError(error);
 }
 
-static bool
-look(int64 job_id, MemoryContext context, Look *result)
+static void
+look(int64 job_id, bool (*read) (int64 job_id, Look *result),
+	 MemoryContext context, Look *result)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Aside		aside = {.job_id = job_id, .look = result};
+	Aside		aside = {.job_id = job_id, .read = read, .look = result};
 
 	MemoryContextReset(context);
 	run_aside(read_aside, &aside);
 	MemoryContextSwitchTo(old);
-	return aside.found;
+	if (!aside.found)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("migration job %lld does not exist any more",
+						(long long) job_id)));
 }
 
 /* Of views nobody knows how many documents there are, nor of rare matches. */
@@ -339,11 +392,9 @@ migrate_wait(PG_FUNCTION_ARGS)
 	job_id = job->job_id;
 	for (;;)
 	{
-		if (!look(job_id, context, &now))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_OBJECT),
-					 errmsg("migration job %lld does not exist any more",
-							(long long) job_id)));
+		look(job_id, read_state, context, &now);
+		if (is_settled(now.state))
+			look(job_id, read_job, context, &now);
 		if (is_settled(now.state))
 			break;
 		check_not_ours(&now);
@@ -358,6 +409,7 @@ migrate_wait(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		if (GetCurrentTimestamp() >= next_report)
 		{
+			look(job_id, read_job, context, &now);
 			report(job_id, &now);
 			next_report = deadline(fcinfo, 2);
 		}

@@ -48,12 +48,16 @@ struct MmBatch
 	bool		stopping;		/* the handler is to end all for it */
 };
 
+/* Rows are on their way into the table, or an error was raised there. */
+static bool storing = false;
+
 MmBatch *
 mm_batch_begin(const MmJob *job, const MmJobTable *table, bool careful,
 			   MmCounters *books, MmRejectHandler handler, void *arg)
 {
 	MmBatch    *batch = palloc0(sizeof(MmBatch));
 
+	storing = false;			/* a cancel may have left it */
 	batch->job = job;
 	batch->table = table;
 	batch->careful = careful;
@@ -152,27 +156,32 @@ convert(MmBatch *batch, const uint8 *doc, uint32 len, void *item, int i)
  * ---------------------------------------------------------------------
  */
 
+static void
+store(MmBatch *batch, int rows, bool in_savepoint)
+{
+	storing = true;
+	batch->sink->ops->store(batch->sink, rows, in_savepoint);
+	storing = false;
+}
+
+/* Does the table refuse a row? */
 static bool
 is_row_error(int sqlstate)
 {
-	switch (ERRCODE_TO_CATEGORY(sqlstate))
-	{
-		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data */
-		case MAKE_SQLSTATE('2', '3', '0', '0', '0'):	/* constraints */
-		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):	/* row too big */
-		case MAKE_SQLSTATE('P', '0', '0', '0', '0'):	/* RAISE in a check */
-			return true;
-		default:
-			return false;
-	}
+	bool		stored = storing;
+
+	storing = false;
+	return stored && mm_input_may_be_refusal(sqlstate);
 }
 
 /* A value that its type refuses is judged by the policy of its field. */
 bool
 mm_batch_may_get_by(const MmContract *contract, int sqlstate)
 {
+	bool		is_row = is_row_error(sqlstate);
+
 	return mm_input_raised(sqlstate) ||
-		(is_row_error(sqlstate) && contract->on_error != MM_ON_ERROR_STOP);
+		(is_row && contract->on_error != MM_ON_ERROR_STOP);
 }
 
 /* What stands in a savepoint: documents first .. first + n - 1. */
@@ -199,7 +208,7 @@ store_part(void *arg)
 			rows++;
 	}
 	if (rows > 0)
-		batch->sink->ops->store(batch->sink, rows, true);
+		store(batch, rows, true);
 	batch->books->rows_inserted += rows;
 }
 
@@ -285,7 +294,7 @@ flush(MmBatch *batch)
 		store_carefully(batch, 0, batch->rows);
 	else if (batch->rows > 0)
 	{
-		batch->sink->ops->store(batch->sink, batch->rows, false);
+		store(batch, batch->rows, false);
 		batch->books->rows_inserted += batch->rows;
 	}
 	MemoryContextSwitchTo(old);

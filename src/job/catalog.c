@@ -293,6 +293,11 @@ mm_catalog_begin(MmCatalogScope *scope)
 						   SECURITY_LOCAL_USERID_CHANGE);
 	scope->guc_level = NewGUCNestLevel();
 	RestrictSearchPath_compat();
+	/* Or our own foreign keys would not cascade. */
+	if (SessionReplicationRole != SESSION_REPLICATION_ROLE_ORIGIN)
+		(void) set_config_option("session_replication_role", "origin",
+								 PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }
@@ -364,15 +369,6 @@ row_datum(uint64 row, int column, bool *isnull)
 		elog(ERROR, "row %llu is out of range", (unsigned long long) row);
 	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
 						 column, isnull);
-}
-
-bool
-mm_row_isnull(uint64 row, int column)
-{
-	bool		isnull;
-
-	(void) row_datum(row, column, &isnull);
-	return isnull;
 }
 
 int64

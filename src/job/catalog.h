@@ -79,7 +79,6 @@ extern uint64 mm_catalog_query_latest(const char *sql, const MmArgs *args);
 extern uint64 mm_catalog_execute(const char *sql, const MmArgs *args);
 
 /* Columns of the result of the last query in the scope, counted from 1. */
-extern bool mm_row_isnull(uint64 row, int column);
 extern int64 mm_row_int8(uint64 row, int column);	/* null: 0 */
 extern int32 mm_row_int4(uint64 row, int column);
 extern bool mm_row_bool(uint64 row, int column);
@@ -124,14 +123,27 @@ extern void mm_job_insert_table(int64 job_id, const MmJobTable *table);
  */
 extern void mm_job_set_state(int64 job_id, MmJobState state,
 							 const MmFailure *failure);
-extern int	mm_job_begin_running(int64 job_id, int64 shared_handle);
+/*
+ * Returns the generation.  first: of this process, so that one before it that
+ * did not end in order has crashed; *crashes then counts it, but for those
+ * while copying.
+ */
+extern int	mm_job_begin_running(int64 job_id, int64 shared_handle, bool first,
+								 int *crashes);
+/* Did a coordinator of the job not end in order, while not copying? */
+extern bool mm_job_has_crashed(int64 job_id);
+/* The time of a phase is not known, as its coordinator is gone. */
+extern void mm_job_forget_clock(int64 job_id);
+/* The coordinator of this generation ends in order, whatever the state is. */
+extern void mm_job_rest(int64 job_id, int generation);
 extern void mm_job_set_drop_target(int64 job_id, bool drop_target);
 extern void mm_job_forget(int64 job_id);
 extern void mm_job_expire(int seconds);
 extern void mm_job_alter(const MmJob *job);
+extern void mm_job_set_index_memory(int64 job_id, int memory);
 extern void mm_job_set_on_error(int64 job_id, MmOnError on_error);
-/* Leaves the phase a table is in (phase < 0: only stops its clock). */
-extern void mm_job_set_phase(int64 job_id, int table_no, int phase);
+/* Enters the phase, or stays in it; the clock of another one is stopped. */
+extern void mm_job_set_phase(int64 job_id, int table_no, MmPhase phase);
 /*
  * Stores the plan of a table.  attempts: the number behind which attempts at
  * its chunks are counted.
@@ -163,8 +175,10 @@ extern char *mm_job_rejects_message(const char *database,
 									const MmCounters *books);
 /* True the first time only. */
 extern bool mm_job_tell_rejects(int64 job_id, int table_no);
+/* What was counted when verified, in the source and in the target. */
 extern void mm_job_set_verify_count(int64 job_id, int table_no,
 									int64 count);
+extern void mm_job_set_verify_rows(int64 job_id, int table_no, int64 rows);
 extern char *mm_job_secret(int64 job_id);
 extern void mm_job_event(int64 job_id, const char *severity,
 						 const char *phase, const char *message,
@@ -213,8 +227,11 @@ extern void mm_letter_insert(int64 job_id, const MmChunk *chunk,
 							 const uint8 *doc, uint32 len,
 							 const MmReject *why);
 extern int64 mm_letter_count_pending(int64 job_id);
-/* A sentence about the most frequent reason; NULL when there is no letter. */
-extern char *mm_letter_worst(int64 job_id);
+/*
+ * A sentence about the most frequent reason; NULL when there is no letter.
+ * *view: where more is to be seen.
+ */
+extern char *mm_letter_worst(int64 job_id, const char **view);
 /* Raises 42704 for a number that is none of the job's (0: of any job's). */
 extern void mm_letter_check(int64 job_id, ArrayType *error_ids);
 /* List of the jobs of these letters, as int64 *. */

@@ -38,6 +38,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
+#include "storage/pmsignal.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -58,6 +59,8 @@
 
 #define POLL_MS 250
 #define RIGHTS_MS 2000
+/* Behind a crash that is counted; F01 wants the job at work within 10 s. */
+#define CRASH_PAUSE_MS 3000
 /* Documents read before their share of rejects means anything. */
 #define REJECTS_WORTH_TELLING 1000
 
@@ -73,9 +76,12 @@ typedef struct Coordinator
 	MmRetry		retry;			/* of what this process does itself */
 	MmPhase		phase;			/* entered last */
 	MmFailure  *passing;		/* to be waited out before the next pass */
+	MmJobState	passing_state;	/* of the job meanwhile */
 	bool		tried_enough;	/* the error at hand has outlasted its retries */
 	TimestampTz starved_since;	/* when there was a loader last */
 	TimestampTz rights_checked;
+	bool		crashed;		/* what is found running was so at a crash: as
+								 * long as this process has not run the job */
 	bool		expired;		/* jobs whose time is over */
 	bool		told_shortage;
 	bool		told_unborn;
@@ -168,6 +174,8 @@ obey_changes(Coordinator *c, const MmJob *now)
 	if (now == NULL)
 		return;
 	c->job->options.reject_limit = now->options.reject_limit;
+	pg_atomic_write_u64(&c->crew->shared->reject_limit,
+						now->options.reject_limit);
 	mm_shared_set_rate(c->crew->shared, now->options.max_docs_per_second);
 	if (now->workers == c->job->workers)
 		return;
@@ -190,6 +198,13 @@ publish_rate(Coordinator *c)
 	shared->rate = rate;
 	shared->updated_at = now;
 	SpinLockRelease(&shared->mutex);
+}
+
+/* While the rows of the target are counted. */
+static void
+keep_publishing(void)
+{
+	publish_rate(&coordinator);
 }
 
 static void
@@ -351,6 +366,7 @@ check_reject_limit(Coordinator *c, Poll *poll)
 {
 	int64		limit = c->job->options.reject_limit;
 	long long	job_id = c->job->job_id;
+	const char *view;
 	char	   *reason;
 
 	if (limit < 0 || poll->books.docs_rejected <= limit)
@@ -359,7 +375,7 @@ check_reject_limit(Coordinator *c, Poll *poll)
 	poll_job(c, poll);			/* they have committed more meanwhile */
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
-	reason = mm_letter_worst(job_id);
+	reason = mm_letter_worst(job_id, &view);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
 	ereport(ERROR,
@@ -368,8 +384,10 @@ check_reject_limit(Coordinator *c, Poll *poll)
 					job_id, (long long) poll->books.docs_rejected,
 					(long long) limit),
 			 reason ? errdetail_internal("%s", reason) : 0,
-			 errhint("Change the mapping (SELECT * FROM migrate_conflicts WHERE job_id = %lld), or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
-					 job_id, job_id, job_id)));
+			 errhint("%s (SELECT * FROM %s WHERE job_id = %lld), or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
+					 strcmp(view, "migrate_errors") == 0 ?
+					 "Correct the documents or the table" :
+					 "Change the mapping", view, job_id, job_id, job_id)));
 }
 
 /* Message 34, once: a few of the first documents are not worth it. */
@@ -378,6 +396,7 @@ warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
 {
 	char	   *message;
 	char	   *hint;
+	const char *view;
 
 	if (c->told_rejects ||
 		(poll->open > 0 && poll->books.docs_read < REJECTS_WORTH_TELLING))
@@ -387,9 +406,10 @@ warn_of_rejects(Coordinator *c, const MmJobTable *table, const Poll *poll)
 	if (message == NULL)
 		return;
 	c->told_rejects = true;
-	hint = psprintf("SELECT * FROM migrate_conflicts WHERE job_id = %lld;",
-					(long long) c->job->job_id);
 	mm_worker_tx_begin();
+	(void) mm_letter_worst(c->job->job_id, &view);
+	hint = psprintf("SELECT * FROM %s WHERE job_id = %lld;", view,
+					(long long) c->job->job_id);
 	if (mm_job_tell_rejects(c->job->job_id, table->table_no))
 	{
 		ereport(WARNING,
@@ -439,7 +459,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		start_loaders(c, &poll);
 		note_progress(c);
 		/* behind the start, as it may count the rows of a large table */
-		mm_watch_target(c->job, table, MM_PHASE_COPYING);
+		(void) mm_watch_target(c->job, table, MM_PHASE_COPYING, keep_publishing);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -534,8 +554,9 @@ run_table(Coordinator *c, MmJobTable *table)
 		else
 			mm_queue_attend();
 		enter_phase(c, table, phase);
-		if (phase > MM_PHASE_COPYING)
-			mm_watch_target(c->job, table, phase);
+		if (phase > MM_PHASE_COPYING &&
+			!mm_watch_target(c->job, table, phase, keep_publishing))
+			continue;
 		if (!run_phase(c, table))
 			return false;
 		note_progress(c);
@@ -560,20 +581,61 @@ create_crew(Coordinator *c)
 		return;
 	mm_chunk_totals(c->args.job_id, &books, &open, &failed);
 	MemoryContextSwitchTo(c->context);
-	/* with room for workers that migrate_alter() may add */
-	c->crew = mm_crew_create(&c->args, Max(c->job->workers, mm_max_workers),
+	/* with room for as many as migrate_alter() and a reload may add */
+	c->crew = mm_crew_create(&c->args,
+							 Max(c->job->workers, max_worker_processes),
 							 &books);
 }
 
+/* For a crash while copying there are the attempts of the chunks. */
+static void
+give_up_crashing(const Coordinator *c, int crashes)
+{
+	const MmJobTable *table = c->tables == NIL ? NULL : linitial(c->tables);
+
+	if (table == NULL || crashes < c->job->options.max_attempts)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_SYSTEM_ERROR),
+			 errmsg("the phase \"%s\" of %s.%s was given up after %d attempts",
+					mm_phase_name(table->phase), table->target_schema,
+					table->target_table, crashes),
+			 errdetail("The server crashed, or was stopped at once, during each of them."),
+			 errhint("See the server log for the cause. If it was memory for the index, SET mongo_migrate.maintenance_work_mem to less, then SELECT migrate_retry(%lld).",
+					 (long long) c->job->job_id)));
+}
+
 /*
- * Enters the state running; false when the job is not to run.  crashed: the
- * attempts of chunks found running count.
+ * A crash may be the doing of another job, which may crash again at once: it
+ * is not to count for this one each time.
  */
+static void
+wait_behind_crash(Coordinator *c)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												  CRASH_PAUSE_MS);
+	bool		crashed;
+
+	mm_worker_tx_begin();
+	crashed = load_job(c, false) != NULL && mm_job_has_crashed(c->args.job_id);
+	mm_worker_tx_commit();
+	while (crashed && GetCurrentTimestamp() < end &&
+		   (read_state(c) == MM_JOB_RUNNING || read_state(c) == MM_JOB_QUEUED))
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_RETRY);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Enters the state running; false when the job is not to run. */
 static bool
-begin_running(Coordinator *c, bool crashed)
+begin_running(Coordinator *c)
 {
 	bool		run;
-	int			generation;
+	int			generation = 0;
+	int			crashes = 0;
 
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
@@ -586,10 +648,12 @@ begin_running(Coordinator *c, bool crashed)
 		mm_crew_limit(c->crew, c->job->workers);
 		mm_shared_set_rate(c->crew->shared,
 						   c->job->options.max_docs_per_second);
-		mm_chunk_reset_orphans(c->args.job_id, !crashed);
+		pg_atomic_write_u64(&c->crew->shared->reject_limit,
+							c->job->options.reject_limit);
+		mm_chunk_reset_orphans(c->args.job_id, !c->crashed);
 		generation = mm_job_begin_running(c->args.job_id,
-										  c->crew->args.shared_handle);
-		c->crew->args.generation = generation;
+										  c->crew->args.shared_handle,
+										  c->crashed, &crashes);
 		MemoryContextSwitchTo(c->context);
 		c->tables = mm_job_load_tables(c->args.job_id);
 		mm_worker_apply_options(c->job);
@@ -597,9 +661,16 @@ begin_running(Coordinator *c, bool crashed)
 			mm_job_event(c->args.job_id, "info", NULL,
 						 psprintf("continued, %d. start of the coordinator",
 								  generation), NULL);
+		ForceSyncCommit();		/* or a crash would forget that it happened */
 	}
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
+	if (run)
+	{
+		c->crashed = false;
+		c->crew->args.generation = generation;
+		give_up_crashing(c, crashes);
+	}
 	return run;
 }
 
@@ -651,6 +722,8 @@ begin_end(Coordinator *c, MmFailure **not_dropped)
 		*not_dropped = drop_target(c);
 		mm_worker_tx_begin();
 		job = load_job(c, true);
+		if (c->crashed && job != NULL)
+			mm_job_forget_clock(c->args.job_id);
 		if (tried || !is_to_be_dropped(job))
 			return job;
 		mm_worker_tx_commit();
@@ -702,7 +775,7 @@ finish(Coordinator *c, bool completed)
 }
 
 static void
-run_job(Coordinator *c, bool crashed)
+run_job(Coordinator *c)
 {
 	bool		completed;
 
@@ -713,12 +786,13 @@ run_job(Coordinator *c, bool crashed)
 		mm_queue_attend();
 		if (!mm_queue_wait(c->args.job_id))
 			return;
+		if (c->crashed)
+			wait_behind_crash(c);
 		MemoryContextSwitchTo(c->context);
-		completed = begin_running(c, crashed);
+		completed = begin_running(c);
 		if (completed)
 		{
 			mm_queue_came();
-			crashed = false;
 			foreach(lc, c->tables)
 				completed = completed && run_table(c, lfirst(lc));
 			if (!completed)
@@ -867,12 +941,26 @@ begin_with_key(Coordinator *c, const MmFailure *failure)
 	return found;
 }
 
-/* A failure that may pass is waited out; then the phase is begun again. */
+/*
+ * A failure that may pass is waited out; then the phase is begun again.  Before
+ * the job is known, this process ends with it, and is started again.
+ */
 static bool
 may_pass(const Coordinator *c, const MmFailure *failure)
 {
-	return !c->tried_enough && c->job != NULL &&
-		mm_retry_is_transient(mm_worker_sqlstate(failure));
+	if (c->tried_enough || !mm_retry_is_transient(mm_worker_sqlstate(failure)))
+		return false;
+	if (c->job == NULL)
+		mm_worker_raise(failure);
+	return true;
+}
+
+/* Has the job another state than at the failure that is waited out? */
+static bool
+state_changed(void)
+{
+	mm_queue_poll();
+	return read_state(&coordinator) != coordinator.passing_state;
 }
 
 /* Raises the failure again when it was waited for long enough. */
@@ -882,8 +970,10 @@ wait_out(Coordinator *c)
 	MmFailure  *failure = c->passing;
 
 	c->passing = NULL;
-	if (failure == NULL || mm_retry_wait(&c->retry, c->job, c->phase, failure,
-										 stop_wanted))
+	if (failure == NULL)
+		return;
+	c->passing_state = read_state(c);
+	if (mm_retry_wait(&c->retry, c->job, c->phase, failure, state_changed))
 		return;
 	c->tried_enough = true;
 	mm_worker_raise(failure);
@@ -910,7 +1000,7 @@ end_failed(Coordinator *c, MmFailure *failure)
  * the job again.
  */
 static bool
-run_guarded(Coordinator *c, bool crashed)
+run_guarded(Coordinator *c)
 {
 	MmFailure  *volatile failure = NULL;
 	volatile bool canceled = false;
@@ -920,7 +1010,7 @@ run_guarded(Coordinator *c, bool crashed)
 	{
 		expire_jobs(c);
 		wait_out(c);
-		run_job(c, crashed);
+		run_job(c);
 	}
 	PG_CATCH();
 	{
@@ -947,13 +1037,30 @@ run_guarded(Coordinator *c, bool crashed)
 	return done;
 }
 
+/* However this process ends, short of a crash; it does not wait for locks. */
+static void
+leave(int code, Datum arg)
+{
+	Coordinator *c = &coordinator;
+
+	if (!PostmasterIsAlive() || c->crew == NULL)
+		return;
+	AbortOutOfAnyTransaction();
+	/* nor for a standby */
+	SetConfigOption("synchronous_commit", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	mm_worker_tx_begin();
+	if (mm_catalog_try_lock("job"))
+		mm_job_rest(c->args.job_id, c->crew->args.generation);
+	mm_worker_tx_commit();
+}
+
 void
 mm_coordinator_main(Datum arg)
 {
 	Coordinator *c = &coordinator;
-	bool		crashed = true;
 
 	c->args = mm_worker_begin();
+	c->crashed = true;
 	mm_source_process_init();
 	c->context = AllocSetContextCreate(TopMemoryContext,
 									   "mongo_migrate coordinator",
@@ -961,12 +1068,13 @@ mm_coordinator_main(Datum arg)
 	c->poll_context = AllocSetContextCreate(c->context,
 											"mongo_migrate poll",
 											ALLOCSET_DEFAULT_SIZES);
+	before_shmem_exit(leave, (Datum) 0);
 	wait_for_caller(&c->args);
 	mm_queue_attend();
 	if (take_lock(c->args.job_id))
 	{
-		while (!run_guarded(c, crashed))
-			crashed = false;
+		while (!run_guarded(c))
+			;
 	}
 	mm_queue_leave();
 	proc_exit(0);

@@ -17,13 +17,15 @@
 /*
  * queued -> running -> completed
  *           running -> pausing -> paused -> queued (migrate_resume)
+ *           queued -> paused; pausing -> running (resumed before it was)
  *           any of these -> canceling -> canceled
  *           running -> failed -> queued (migrate_retry)
  *
  * All of these are durable (mongo_migrate.job.state).  Sessions write queued,
- * pausing, canceling, and the final states of a job that has no coordinator;
- * the coordinator writes the others.  Whoever changes the state holds the
- * lock on the job's row.
+ * pausing, canceling, running for a pause that is taken back, and paused and
+ * the final states of a job that has no coordinator; the coordinator writes
+ * the others, and fails jobs in the queue that cannot have one.  Whoever
+ * changes the state holds the lock on the job's row.
  */
 typedef enum MmJobState
 {

@@ -383,6 +383,48 @@ adopt(int64 job_id)
 					 " ($2, r.rolname)", &args);
 }
 
+/* The coordinator before did not end in order, and was not copying. */
+#define CRASHED \
+	"(j.at_work AND NOT EXISTS (SELECT FROM mongo_migrate.job_table t" \
+	" WHERE t.job_id = $1 AND t.phase = 'copying'))"
+
+/* For the phase that a job is in. */
+#define STOP_CLOCK \
+	"UPDATE mongo_migrate.table_phase" \
+	" SET spent = spent + (clock_timestamp() - started_at)," \
+	" started_at = NULL" \
+	" WHERE job_id = $1 AND started_at IS NOT NULL"
+
+/* A crash has left it: nobody knows when, nor whether the server was down. */
+#define FORGET_CLOCK \
+	"UPDATE mongo_migrate.table_phase SET started_at = NULL" \
+	" WHERE job_id = $1 AND started_at IS NOT NULL"
+
+void
+mm_job_forget_clock(int64 job_id)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_execute(FORGET_CLOCK, &args);
+}
+
+bool
+mm_job_has_crashed(int64 job_id)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+	bool		crashed;
+
+	mm_arg_int8(&args, job_id);
+	mm_catalog_begin(&scope);
+	crashed = mm_catalog_query("SELECT FROM mongo_migrate.job j"
+							   " WHERE j.job_id = $1 AND " CRASHED,
+							   &args) == 1;
+	mm_catalog_end(&scope);
+	return crashed;
+}
+
 void
 mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
 {
@@ -403,7 +445,11 @@ mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
 	mm_catalog_begin(&scope);
 	adopt(job_id);
 	mm_catalog_query("UPDATE mongo_migrate.job SET state = $2,"
-					 " finished_at = CASE WHEN $3 THEN clock_timestamp() END,"
+					 " finished_at = CASE WHEN $3 THEN"
+					 " COALESCE(finished_at, clock_timestamp()) END,"
+					 " at_work = at_work AND $2 IN ('running', 'pausing',"
+					 " 'canceling'), crashes = CASE WHEN $2 = 'queued' THEN 0"
+					 " ELSE crashes END,"
 					 " shared_handle = CASE WHEN $2 IN ('running', 'pausing',"
 					 " 'canceling') THEN shared_handle END,"
 					 " sqlstate = $4, message = $5, detail = $6, hint = $7,"
@@ -412,20 +458,16 @@ mm_job_set_state(int64 job_id, MmJobState state, const MmFailure *failure)
 	if (state == MM_JOB_COMPLETED || state == MM_JOB_CANCELED)
 		mm_catalog_query("DELETE FROM mongo_migrate.secret"
 						 " WHERE job_id = $1", &args);
-	if (state != MM_JOB_PAUSING && state != MM_JOB_CANCELING &&
-		state != MM_JOB_QUEUED)
-		mm_catalog_query("UPDATE mongo_migrate.table_phase"
-						 " SET spent = spent"
-						 " + (clock_timestamp() - started_at),"
-						 " started_at = NULL"
-						 " WHERE job_id = $1 AND started_at IS NOT NULL",
-						 &args);
+	if (state != MM_JOB_RUNNING && state != MM_JOB_PAUSING &&
+		state != MM_JOB_CANCELING && state != MM_JOB_QUEUED)
+		mm_catalog_query(STOP_CLOCK, &args);
 	mm_catalog_end(&scope);
 }
 
-/* Enters the state running as a new generation, whose number it returns. */
+/* Enters the state running as a new generation. */
 int
-mm_job_begin_running(int64 job_id, int64 shared_handle)
+mm_job_begin_running(int64 job_id, int64 shared_handle, bool first,
+					 int *crashes)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
@@ -433,14 +475,45 @@ mm_job_begin_running(int64 job_id, int64 shared_handle)
 
 	mm_arg_int8(&args, job_id);
 	mm_arg_int8(&args, shared_handle);
+	mm_arg_bool(&args, first);
 	mm_catalog_begin(&scope);
-	mm_catalog_query("UPDATE mongo_migrate.job SET state = 'running',"
+	mm_catalog_query("UPDATE mongo_migrate.job j SET state = 'running',"
 					 " generation = generation + 1, shared_handle = $2,"
+					 " at_work = true,"
+					 " crashes = crashes + ($3 AND " CRASHED ")::integer,"
 					 " started_at = COALESCE(started_at, clock_timestamp())"
-					 " WHERE job_id = $1 RETURNING generation", &args);
+					 " WHERE job_id = $1 RETURNING generation, crashes", &args);
 	generation = mm_row_int4(0, 1);
+	*crashes = mm_row_int4(0, 2);
+	args.n = 1;
+	if (first)
+		mm_catalog_query(FORGET_CLOCK, &args);
 	mm_catalog_end(&scope);
 	return generation;
+}
+
+void
+mm_job_rest(int64 job_id, int generation)
+{
+	MmArgs		args = {0};
+	MmCatalogScope scope;
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, generation);
+	mm_catalog_begin(&scope);
+	/* A process that ends waits for nobody. */
+	if (mm_catalog_query("WITH mine AS MATERIALIZED ("
+						 "SELECT job_id FROM mongo_migrate.job"
+						 " WHERE job_id = $1 AND generation = $2 AND at_work"
+						 " FOR UPDATE SKIP LOCKED)"
+						 " UPDATE mongo_migrate.job j SET at_work = false"
+						 " FROM mine WHERE j.job_id = mine.job_id",
+						 &args) == 1)
+	{
+		args.n = 1;
+		mm_catalog_query(STOP_CLOCK, &args);
+	}
+	mm_catalog_end(&scope);
 }
 
 void
@@ -489,6 +562,19 @@ mm_job_expire(int seconds)
 					   " FOR UPDATE OF j SKIP LOCKED)", &args);
 }
 
+/* kB, -1: the server's */
+void
+mm_job_set_index_memory(int64 job_id, int memory)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, memory);
+	mm_catalog_execute("UPDATE mongo_migrate.job SET options = options"
+					   " || jsonb_build_object('maintenance_work_mem', $2)"
+					   " WHERE job_id = $1", &args);
+}
+
 /* Writes what migrate_alter() may change; the caller holds the row's lock. */
 void
 mm_job_alter(const MmJob *job)
@@ -519,32 +605,31 @@ mm_job_set_on_error(int64 job_id, MmOnError on_error)
 }
 
 void
-mm_job_set_phase(int64 job_id, int table_no, int phase)
+mm_job_set_phase(int64 job_id, int table_no, MmPhase phase)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
+	bool		changes;
 
 	mm_arg_int8(&args, job_id);
 	mm_arg_int4(&args, table_no);
-	mm_arg_text(&args, phase < 0 ? NULL : mm_phase_name((MmPhase) phase));
+	mm_arg_text(&args, mm_phase_name(phase));
 
 	mm_catalog_begin(&scope);
-	mm_catalog_query("UPDATE mongo_migrate.table_phase SET spent = spent"
-					 " + (clock_timestamp() - started_at), started_at = NULL"
-					 " WHERE job_id = $1 AND table_no = $2"
-					 " AND started_at IS NOT NULL"
-					 " AND phase IS DISTINCT FROM $3", &args);
-	if (phase >= 0)
-	{
-		mm_catalog_query("UPDATE mongo_migrate.job_table SET phase = $3"
-						 " WHERE job_id = $1 AND table_no = $2", &args);
-		mm_catalog_query("INSERT INTO mongo_migrate.table_phase AS p"
-						 " (job_id, table_no, phase, started_at)"
-						 " VALUES ($1, $2, $3, clock_timestamp())"
-						 " ON CONFLICT (job_id, table_no, phase) DO UPDATE"
-						 " SET started_at = COALESCE(p.started_at,"
-						 " clock_timestamp())", &args);
-	}
+	mm_catalog_query(STOP_CLOCK " AND table_no = $2 AND phase <> $3", &args);
+	changes = mm_catalog_query("UPDATE mongo_migrate.job_table SET phase = $3"
+							   " WHERE job_id = $1 AND table_no = $2"
+							   " AND phase <> $3", &args) == 1;
+	mm_catalog_query("INSERT INTO mongo_migrate.table_phase AS p"
+					 " (job_id, table_no, phase, started_at)"
+					 " VALUES ($1, $2, $3, clock_timestamp())"
+					 " ON CONFLICT (job_id, table_no, phase) DO UPDATE"
+					 " SET started_at = COALESCE(p.started_at,"
+					 " clock_timestamp())", &args);
+	args.n = 1;
+	if (changes)
+		mm_catalog_query("UPDATE mongo_migrate.job SET crashes = 0"
+						 " WHERE job_id = $1 AND crashes > 0", &args);
 	mm_catalog_end(&scope);
 }
 
@@ -729,6 +814,18 @@ mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
 	mm_arg_int4(&args, table_no);
 	mm_arg_int8(&args, count);
 	mm_catalog_execute("UPDATE mongo_migrate.job_table SET verify_count = $3"
+					   " WHERE job_id = $1 AND table_no = $2", &args);
+}
+
+void
+mm_job_set_verify_rows(int64 job_id, int table_no, int64 rows)
+{
+	MmArgs		args = {0};
+
+	mm_arg_int8(&args, job_id);
+	mm_arg_int4(&args, table_no);
+	mm_arg_int8(&args, rows);
+	mm_catalog_execute("UPDATE mongo_migrate.job_table SET verify_rows = $3"
 					   " WHERE job_id = $1 AND table_no = $2", &args);
 }
 

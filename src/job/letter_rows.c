@@ -84,7 +84,7 @@ describe_reason(int64 count, const char *message, const char *path,
 }
 
 char *
-mm_letter_worst(int64 job_id)
+mm_letter_worst(int64 job_id, const char **view)
 {
 	MmArgs		args = {0};
 	MmCatalogScope scope;
@@ -94,8 +94,10 @@ mm_letter_worst(int64 job_id)
 	int64		first;
 
 	mm_arg_int8(&args, job_id);
+	*view = "migrate_errors";
 	mm_catalog_begin(&scope);
-	if (mm_catalog_query("SELECT message, path, count(*), min(error_id)"
+	if (mm_catalog_query("SELECT message, path, count(*), min(error_id),"
+						 " bool_and(stage = 'convert')"
 						 " FROM mongo_migrate.dead_letter"
 						 " WHERE job_id = $1 AND status <> 'replayed'"
 						 " GROUP BY message, path"
@@ -106,6 +108,8 @@ mm_letter_worst(int64 job_id)
 		path = mm_row_text(&scope, 0, 2);
 		count = mm_row_int8(0, 3);
 		first = mm_row_int8(0, 4);
+		if (mm_row_bool(0, 5))
+			*view = "migrate_conflicts";
 	}
 	mm_catalog_end(&scope);
 	if (message == NULL)
@@ -265,8 +269,9 @@ arg_letters(MmArgs *args, List *letters, bool only_good)
 
 /*
  * Takes letters out of the conflicts under which they were counted as
- * rejected: what became of them now is counted anew.  Those that have no line
- * of their own in their chunk were counted under MM_TALLY_OTHERS.
+ * rejected: what became of them now is counted anew.  Those for which the line
+ * of their own in their chunk has no room were counted under MM_TALLY_OTHERS,
+ * in a checkpoint with many lines.
  */
 static void
 take_back_conflicts(List *letters)
@@ -280,12 +285,12 @@ take_back_conflicts(List *letters)
 					   " COALESCE(bson_type, 'null') AS bson_type,"
 					   " count(*) AS n FROM mongo_migrate.dead_letter"
 					   " WHERE error_id = ANY ($1) AND stage = 'convert'"
-					   " GROUP BY job_id, table_no, chunk_no, path,"
-					   " column_name, column_type, bson_type),"
-					   " o AS (SELECT job_id, table_no, chunk_no,"
-					   " sum(n) AS n FROM t WHERE NOT EXISTS (SELECT"
-					   " FROM mongo_migrate.conflict c WHERE" SAME_CONFLICT ")"
-					   " GROUP BY job_id, table_no, chunk_no),"
+					   " GROUP BY 1, 2, 3, 4, 5, 6, 7),"
+					   " o AS (SELECT t.job_id, t.table_no, t.chunk_no,"
+					   " sum(t.n - COALESCE(c.documents, 0)) AS n"
+					   " FROM t LEFT JOIN mongo_migrate.conflict c ON"
+					   SAME_CONFLICT " WHERE t.n > COALESCE(c.documents, 0)"
+					   " GROUP BY t.job_id, t.table_no, t.chunk_no),"
 					   " u AS (UPDATE mongo_migrate.conflict c"
 					   " SET documents = c.documents - t.n FROM t WHERE"
 					   SAME_CONFLICT " AND c.documents > t.n),"

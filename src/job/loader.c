@@ -13,8 +13,9 @@
  * What ends an attempt:
  *	  a transient error of the source    what was read is committed, then wait
  *										 and open again at the position
- *	  an error of one row				 again in careful mode (batch.c), up to
- *										 the next checkpoint
+ *	  an error of one row				 again in careful mode (batch.c), in
+ *										 small checkpoints, until that row is
+ *										 behind us
  *	  a field without a column			 (extra: add_column) read on to the end
  *										 of the checkpoint for others, then
  *										 again, when the table has them
@@ -56,6 +57,9 @@
 #include "job/worker.h"
 #include "source/source.h"
 
+/* In careful mode a batch is a savepoint; of 64 a process keeps track. */
+#define CAREFUL_BATCHES	48
+
 /* How soon a loader that waits for the throttle sees another rate. */
 #define PACE_SLICE_MS 100
 
@@ -72,6 +76,7 @@ typedef struct Loader
 	MmRetry		retry;
 	int			nchunks;
 	MemoryContext source_context;	/* of the connection, reset to close it */
+	MemoryContext stream_context;	/* in it, of the stream; or NULL */
 	MemoryContext chunk_context;	/* of one chunk */
 	MemoryContext checkpoint_context;	/* of one transaction */
 	MmSource   *source;			/* NULL: not connected */
@@ -81,8 +86,11 @@ typedef struct Loader
 	MmStream   *stream;
 	List	   *new_fields;		/* that the table needs columns for */
 	bool		careful;
+	int64		careful_left;	/* documents up to behind the refused row */
 	bool		failed;			/* the chunk, and so the job; or the split is
 								 * lost: no other chunk is begun */
+	bool		stopped;		/* a chunk was left, which is given back at the end
+								 * of the process, even if it may go on by now */
 	bool		told_to_stop;	/* by on_error of a value */
 	int64		put_off;		/* documents that wait for new columns */
 	MmCounters	books;			/* of the open transaction */
@@ -131,6 +139,7 @@ disconnect(Loader *l)
 {
 	l->source = NULL;
 	l->stream = NULL;
+	l->stream_context = NULL;
 	MemoryContextReset(l->source_context);
 }
 
@@ -188,7 +197,11 @@ open_stream(Loader *l, MmSourceError *error)
 
 	if (l->source == NULL && !connect_source(l, error))
 		return false;
-	old = MemoryContextSwitchTo(l->source_context);
+	/* A connection lives for thousands of chunks. */
+	l->stream_context = AllocSetContextCreate(l->source_context,
+											  "mongo_migrate stream",
+											  ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(l->stream_context);
 	l->stream = l->source->ops->open_chunk(l->source, l->collection,
 										   l->table->filter,
 										   l->table->split, l->table->pin,
@@ -204,6 +217,9 @@ close_stream(Loader *l)
 	if (l->stream != NULL)
 		l->source->ops->close_stream(l->stream);
 	l->stream = NULL;
+	if (l->stream_context != NULL)
+		MemoryContextDelete(l->stream_context);
+	l->stream_context = NULL;
 }
 
 /* ---------------------------------------------------------------------
@@ -281,6 +297,7 @@ static bool
 commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 {
 	bytea	   *position;
+	int64		documents;
 
 	mm_batch_end(batch);
 	if (l->new_fields != NIL)
@@ -298,10 +315,13 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	mm_debug_point("after_commit");
 	pgstat_report_stat(false);
 
+	documents = l->books.docs_read;
 	mm_counters_add(&l->state.committed, &l->books);
 	memset(&l->books, 0, sizeof(l->books));
 	publish(l, GetCurrentTimestamp());
-	l->careful = false;
+	l->careful_left -= documents;
+	if (l->careful_left <= 0)
+		l->careful = false;
 	return true;
 }
 
@@ -319,14 +339,18 @@ static bool
 checkpoint_due(Loader *l)
 {
 	const MmJobOptions *options = &l->job->options;
+	int64		reject_limit = pg_atomic_read_u64(&l->shared->reject_limit);
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (TimestampDifferenceExceeds(l->state.updated_at, now,
 								   options->progress_interval_ms))
 		publish(l, now);
 	/* the coordinator sees committed rejects only */
-	if (options->reject_limit >= 0 &&
-		l->books.docs_rejected + l->put_off > options->reject_limit)
+	if (reject_limit >= 0 &&
+		l->books.docs_rejected + l->put_off > reject_limit)
+		return true;
+	/* few savepoints, or other sessions pay for what a transaction has */
+	if (l->careful && l->books.bytes_read >= CAREFUL_BATCHES * MM_SINK_BYTES)
 		return true;
 	return l->books.bytes_read >= options->checkpoint_bytes ||
 		TimestampDifferenceExceeds(l->began, now,
@@ -462,7 +486,10 @@ copy_stream(Loader *l, MmSourceError *error)
 		next = fill_checkpoint(l, batch, error);
 		if (next == MM_NEXT_ERROR &&
 			!l->source->ops->has_position(l->stream))
+		{
 			abort_checkpoint(l);
+			l->new_fields = NIL;
+		}
 		else if (l->new_fields != NIL ||
 				 !commit_checkpoint(l, batch, next == MM_NEXT_END))
 		{
@@ -560,6 +587,7 @@ copy_chunk(Loader *l)
 			widen_table(l);
 			continue;
 		}
+		l->stopped = end == COPY_STOPPED || error.stopped;
 		if (end != COPY_FAILED || error.stopped)
 			return;
 		disconnect(l);
@@ -573,7 +601,10 @@ copy_chunk(Loader *l)
 			return;
 		}
 		if (stop_wanted())
+		{
+			l->stopped = true;
 			return;
+		}
 	}
 }
 
@@ -627,7 +658,8 @@ fail_exhausted_chunk(Loader *l)
 		.sqlstate = unpack_sql_state(ERRCODE_SYSTEM_ERROR),
 		.message = psprintf("chunk %d of %s.%s was given up after %d attempts",
 							l->chunk->chunk_no, l->table->database,
-							l->table->collection, l->chunk->attempt - 1),
+							l->table->collection,
+							l->job->options.max_attempts),
 		.detail = "The server crashed during each of them.",
 		.hint = "See the server log for the cause.",
 	};
@@ -665,9 +697,11 @@ work_on_chunk(Loader *l)
 		{
 			disconnect(l);
 			l->new_fields = NIL;
+			l->careful_left = l->books.docs_read;
 			memset(&l->books, 0, sizeof(l->books));
 			publish(l, GetCurrentTimestamp());
 			again = survive(l, failure) && !stop_wanted();
+			l->stopped |= stop_wanted();
 		}
 	}
 }
@@ -797,7 +831,7 @@ mm_loader_main(Datum arg)
 		proc_exit(0);
 	before_shmem_exit(leave, (Datum) 0);
 	mm_source_set_stop_check(stop_wanted);
-	while (!l->failed && !stop_wanted() && claim_chunk(l))
+	while (!l->failed && !l->stopped && !stop_wanted() && claim_chunk(l))
 		work_on_chunk(l);
 	if (l->chunk == NULL)
 		publish(l, GetCurrentTimestamp());	/* it began, and ends in order */

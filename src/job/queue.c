@@ -169,6 +169,13 @@ slot_limit(void)
 	return Max((slots - 1) / 2, 1);
 }
 
+/* Jobs that may run at a time. */
+static int
+limit(void)
+{
+	return Min(mm_max_running_jobs, slot_limit());
+}
+
 /*
  * After a crash the waiter may be back before those whose job was running:
  * in its first seconds, it takes the state of their jobs for their lock.
@@ -181,13 +188,13 @@ has_room(void)
 	if (!TimestampDifferenceExceeds(MyStartTimestamp, GetCurrentTimestamp(),
 									COME_BACK_MS))
 		running = Max(running, count_unfinished());
-	return running < Min(mm_max_running_jobs, slot_limit());
+	return running < limit();
 }
 
 bool
 mm_queue_is_full(void)
 {
-	return count_running() >= mm_max_running_jobs;
+	return count_running() >= limit();
 }
 
 /*
@@ -298,7 +305,8 @@ mm_queue_poll(void)
 	TimestampTz now = GetCurrentTimestamp();
 	bool		done = true;
 
-	if (now < next_look)
+	/* The next one is this process's own, as long as it is the waiter. */
+	if (is_waiter || now < next_look)
 		return;
 	mm_worker_tx_begin();
 	if (mm_catalog_exists())

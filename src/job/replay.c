@@ -105,8 +105,9 @@ find_field(const MmContract *contract, const char *path)
 	{
 		MmField    *field = lfirst(lc);
 
-		if (path != NULL && field->path != NULL &&
-			strcmp(field->path, path) == 0)
+		/* the document as a whole has none */
+		if (path == NULL ? field->path == NULL :
+			field->path != NULL && strcmp(field->path, path) == 0)
 			return MM_TALLY_UNKNOWN + 1 + foreach_current_index(lc);
 	}
 	return MM_TALLY_UNKNOWN;

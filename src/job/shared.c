@@ -48,6 +48,7 @@ mm_shared_create(int64 job_id, int nloaders, const MmCounters *base,
 	shared->base = *base;
 	pg_atomic_init_u32(&shared->wanted_loaders, nloaders);
 	pg_atomic_init_u32(&shared->max_docs_per_second, 0);
+	pg_atomic_init_u64(&shared->reject_limit, (uint64) -1);
 	SpinLockInit(&shared->mutex);
 	shared->coordinator_pid = MyProcPid;
 	shared->updated_at = GetCurrentTimestamp();
@@ -61,18 +62,30 @@ MmShared *
 mm_shared_attach(int64 job_id, int64 handle, dsm_segment **segment)
 {
 	MmShared   *shared;
+	dsm_segment *own;
 
 	if (handle <= 0 || handle > PG_UINT32_MAX)
 		return NULL;
-	*segment = dsm_attach((dsm_handle) handle);
-	if (*segment == NULL)
+	/* A worker of the job has it, and may be asked in an event trigger. */
+	*segment = NULL;
+	own = dsm_find_mapping((dsm_handle) handle);
+	if (own == NULL)
+		*segment = own = dsm_attach((dsm_handle) handle);
+	if (own == NULL)
 		return NULL;
-	shared = dsm_segment_address(*segment);
-	if (dsm_segment_map_length(*segment) >= sizeof(MmShared) &&
+	shared = dsm_segment_address(own);
+	if (dsm_segment_map_length(own) >= sizeof(MmShared) &&
 		shared->magic == SHARED_MAGIC && shared->job_id == job_id)
 		return shared;
-	dsm_detach(*segment);
+	mm_shared_detach(*segment);
 	return NULL;
+}
+
+void
+mm_shared_detach(dsm_segment *segment)
+{
+	if (segment != NULL)
+		dsm_detach(segment);
 }
 
 void

@@ -53,6 +53,10 @@ typedef struct MmShared
 	/* Documents a second of all loaders together, 0: no limit.  Written by the
 	 * coordinator, read by loaders; atomic. */
 	pg_atomic_uint32 max_docs_per_second;
+	/* Rejects behind which a loader commits, so that the coordinator sees them;
+	 * (uint64) -1: it need not.  Written by the coordinator, read by loaders;
+	 * atomic. */
+	pg_atomic_uint64 reject_limit;
 	slock_t		mutex;			/* for the fields that follow */
 	MmCounters	base;			/* books when the segment was made or reset;
 								 * written by the coordinator, read by all */
@@ -79,9 +83,13 @@ extern double mm_rate_update(MmRate *rate, TimestampTz now, int64 docs);
 
 extern MmShared *mm_shared_create(int64 job_id, int nloaders,
 								  const MmCounters *base, int64 *handle);
-/* NULL when there is no such segment, or it is not of this job. */
+/*
+ * NULL when there is no such segment, or it is not of this job.  *segment is to
+ * be detached by the next function; NULL when this process had it already.
+ */
 extern MmShared *mm_shared_attach(int64 job_id, int64 handle,
 								  dsm_segment **segment);
+extern void mm_shared_detach(dsm_segment *segment);
 extern void mm_shared_read_loader(MmShared *shared, int slot,
 								  MmLoaderState *state);
 extern void mm_shared_publish_loader(MmShared *shared, int slot,

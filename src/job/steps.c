@@ -35,6 +35,23 @@
 #define CHUNKS_PER_WORKER 8
 #define SMALLEST_CHUNK (8 * 1024 * 1024)
 
+/*
+ * Of what a step makes, its connection with it, empty.  What one has left that
+ * ended by an error goes here.
+ */
+static MemoryContext
+step_context(void)
+{
+	static MemoryContext context = NULL;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext,
+										"mongo_migrate step",
+										ALLOCSET_DEFAULT_SIZES);
+	MemoryContextReset(context);
+	return context;
+}
+
 /* Qualified and quoted; raises 42P01 when the table is gone. */
 char *
 mm_step_target_name(const MmJobTable *table)
@@ -153,6 +170,7 @@ ask_source(const MmJob *job, const MmJobTable *table, MmSourceError *error)
 	MmSplitRequest request;
 	MmSplit    *split;
 
+	mm_worker_reload();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
 	config = mm_worker_source_config(job);
@@ -238,8 +256,7 @@ bool
 mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 {
 	MemoryContext old = CurrentMemoryContext;
-	MemoryContext context = AllocSetContextCreate(old, "mongo_migrate plan",
-												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext context = step_context();
 	MmRetry		retry = {0};
 	MmSplit    *split = NULL;
 
@@ -264,7 +281,7 @@ mm_step_plan(const MmJob *job, MmJobTable *table, bool (*stop) (void))
 	}
 	store_split(job, table, split, &retry);
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	MemoryContextReset(context);
 	return true;
 }
 
@@ -317,6 +334,7 @@ verify_target(const MmJob *job, const MmJobTable *table,
 	}
 	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
 									   mm_step_target_name(table)));
+	mm_job_set_verify_rows(job->job_id, table->table_no, rows);
 	if (!mm_watch_is_complete(table, rows, books->rows_inserted))
 		mm_watch_raise_missing(table, rows, books->rows_inserted);
 }
@@ -364,8 +382,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 
 	if (!job->options.verify)
 		return;
-	context = AllocSetContextCreate(old, "mongo_migrate verify",
-									ALLOCSET_DEFAULT_SIZES);
+	context = step_context();
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(context);
 	verify_target(job, table, books);
@@ -373,7 +390,7 @@ mm_step_verify(const MmJob *job, const MmJobTable *table,
 	mm_debug_point("verify");
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	MemoryContextReset(context);
 }
 
 /* ---------------------------------------------------------------------

@@ -16,7 +16,9 @@
  * loader needs to stand still.  The snapshot is taken after the table is
  * locked, as not all who write a table anew leave its rows to older ones.
  * The count is a scan of the heap and no query: the job's owner need not have
- * the right to read the table.
+ * the right to read the table.  Of a large table it takes hours; it is given up
+ * when the coordinator has something to do, or somebody waits for its locks,
+ * and begun anew behind that.
  *
  *-------------------------------------------------------------------------
  */
@@ -29,14 +31,20 @@
 #include "catalog/pg_class.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "job/catalog.h"
 #include "job/watch.h"
 #include "job/worker.h"
+
+/* While rows are counted. */
+#define LOOK_MS				1000
+#define ROWS_BETWEEN_LOOKS	4096
 
 Oid
 mm_watch_file(Oid relid)
@@ -63,17 +71,90 @@ mm_watch_raise_missing(const MmJobTable *table, int64 rows, int64 stored)
 			 errhint("Load again with if_exists => 'truncate'.")));
 }
 
+/* A count that is in nobody's way, or ends. */
+typedef struct Count
+{
+	const MmJob *job;
+	void	  (*tick) (void);	/* NULL: it is not to be given up */
+	char	   *version;		/* of the job's row when it began */
+	int64		reject_limit;	/* -1: none, also behind the copy */
+	TimestampTz looked;
+} Count;
+
+/* Of the job's row, which pause, alter and others change. */
+static char *
+read_version(const MmJob *job)
+{
+	MmCatalogScope scope;
+	MmArgs		args = {0};
+	char	   *version = NULL;
+
+	mm_arg_int8(&args, job->job_id);
+	mm_catalog_begin(&scope);
+	if (mm_catalog_query_latest("SELECT xmin::text FROM mongo_migrate.job"
+								" WHERE job_id = $1", &args) == 1)
+		version = mm_row_text(&scope, 0, 1);
+	mm_catalog_end(&scope);
+	return version;
+}
+
+/* Does the coordinator have anything to look at that it reads elsewhere? */
+static bool
+has_news(const Count *count)
+{
+	MmCatalogScope scope;
+	MmArgs		args = {0};
+	bool		news;
+
+	mm_arg_int8(&args, count->job->job_id);
+	mm_arg_text(&args, count->version);
+	mm_arg_int8(&args, count->reject_limit);
+	mm_catalog_begin(&scope);
+	news = mm_catalog_query_latest("SELECT FROM mongo_migrate.job j"
+								   " WHERE j.job_id = $1"
+								   " AND j.xmin::text = $2 AND NOT EXISTS"
+								   " (SELECT FROM mongo_migrate.job_table t"
+								   " WHERE t.job_id = $1"
+								   " AND t.split_lost IS NOT NULL)"
+								   " AND NOT EXISTS (SELECT"
+								   " FROM mongo_migrate.chunk c"
+								   " WHERE c.job_id = $1 HAVING"
+								   " bool_or(c.state = 'failed') OR ($3 >= 0"
+								   " AND sum(c.docs_rejected) > $3))",
+								   &args) != 1;
+	mm_catalog_end(&scope);
+	return news;
+}
+
+static bool
+must_end(Count *count, Relation rel)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (count->tick == NULL ||
+		!TimestampDifferenceExceeds(count->looked, now, LOOK_MS))
+		return false;
+	count->looked = now;
+	count->tick();
+	return LockHasWaitersRelation(rel, AccessShareLock) ||
+		mm_catalog_is_wanted() || has_news(count);
+}
+
+/* -1: given up. */
 static int64
-count_rows(Relation rel)
+count_rows(Relation rel, Count *count)
 {
 	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	int64		rows = 0;
 
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	while (rows >= 0 &&
+		   table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
 		rows++;
+		if (rows % ROWS_BETWEEN_LOOKS == 0 && must_end(count, rel))
+			rows = -1;
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
@@ -82,13 +163,21 @@ count_rows(Relation rel)
 
 /*
  * Locks the table, counts its rows and compares them with the books; returns
- * the file they are in.  A table can become a view, up to PostgreSQL 15.
+ * the file they are in, InvalidOid if it was given up.  A table can become a
+ * view, up to PostgreSQL 15.
  */
 static Oid
-compare_rows(const MmJob *job, const MmJobTable *table, LOCKMODE lock)
+compare_rows(const MmJob *job, const MmJobTable *table, LOCKMODE lock,
+			 void (*tick) (void))
 {
 	Relation	rel = try_relation_open(table->relid, lock);
 	MmCounters	books;
+	Count		count = {
+		.job = job,
+		.tick = tick,
+		.reject_limit = table->phase > MM_PHASE_COPYING ? -1 :
+		job->options.reject_limit,
+	};
 	Oid			file;
 	int64		rows;
 	int			open,
@@ -98,10 +187,14 @@ compare_rows(const MmJob *job, const MmJobTable *table, LOCKMODE lock)
 		mm_worker_raise_dropped(table);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	mm_chunk_totals(job->job_id, &books, &open, &failed);
-	rows = count_rows(rel);
+	count.version = read_version(job);
+	count.looked = GetCurrentTimestamp();
+	rows = count_rows(rel, &count);
 	PopActiveSnapshot();
 	file = rel->rd_rel->relfilenode;
 	relation_close(rel, NoLock);
+	if (rows < 0)
+		return InvalidOid;
 	if (!mm_watch_is_complete(table, rows, books.rows_inserted))
 		mm_watch_raise_missing(table, rows, books.rows_inserted);
 	return file;
@@ -110,24 +203,25 @@ compare_rows(const MmJob *job, const MmJobTable *table, LOCKMODE lock)
 void
 mm_watch_lock_alone(const MmJob *job, const MmJobTable *table)
 {
-	(void) compare_rows(job, table, AccessExclusiveLock);
+	(void) compare_rows(job, table, AccessExclusiveLock, NULL);
 }
 
 /* Counts rows and books in one snapshot. */
 static Oid
-count_anew(const MmJob *job, const MmJobTable *table)
+count_anew(const MmJob *job, const MmJobTable *table, void (*tick) (void))
 {
 	Oid			file;
 
 	StartTransactionCommand();
 	XactIsoLevel = XACT_REPEATABLE_READ;
-	file = compare_rows(job, table, AccessShareLock);
+	file = compare_rows(job, table, AccessShareLock, tick);
 	CommitTransactionCommand();
 	return file;
 }
 
-void
-mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase)
+bool
+mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase,
+				void (*tick) (void))
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			file;
@@ -137,8 +231,11 @@ mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
 	if (file == table->file)
-		return;
-	file = count_anew(job, table);
+		return true;
+	file = count_anew(job, table, tick);
+	MemoryContextSwitchTo(context);
+	if (!OidIsValid(file))
+		return false;
 	mm_worker_tx_begin();
 	mm_job_set_file(job->job_id, table->table_no, file);
 	if (OidIsValid(table->file))
@@ -149,4 +246,5 @@ mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase)
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(context);
 	table->file = file;
+	return true;
 }

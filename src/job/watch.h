@@ -18,10 +18,12 @@ extern Oid	mm_watch_file(Oid relid);
 /*
  * Raises when the table is gone, or has another file than when its rows were
  * last seen and rows are missing.  Cheap as long as it has the same one.  No
- * transaction may be open.
+ * transaction may be open.  To count may take hours: false when that was given
+ * up, since the coordinator has something else to do; meanwhile tick() is called
+ * each second, within the transaction.
  */
-extern void mm_watch_target(const MmJob *job, MmJobTable *table,
-							MmPhase phase);
+extern bool mm_watch_target(const MmJob *job, MmJobTable *table,
+							MmPhase phase, void (*tick) (void));
 
 /*
  * Keeps all others from the table until the end of the transaction, and

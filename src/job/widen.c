@@ -206,7 +206,8 @@ widen(const MmJob *job, const MmJobTable *table, MmContract *contract,
 						 psprintf("table \"%s.%s\" has no room for more columns",
 								  table->target_schema, table->target_table),
 						 contract->extra_column ?
-						 "Further fields are kept in _extra." :
+						 psprintf("Further fields are kept in \"%s\".",
+								  contract->extra_column) :
 						 "Documents with further fields are rejected.");
 			continue;
 		}

@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
 #include "libpq/pqsignal.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -34,6 +35,7 @@
 #include "job/worker.h"
 #include "settings.h"
 #include "source/source.h"
+#include "source/uri.h"
 
 /* After an error exit, not after a crash of the cluster: that is at once. */
 #define COORDINATOR_RESTART_SECONDS 5
@@ -253,16 +255,39 @@ mm_worker_begin(void)
 	return args;
 }
 
-/* What the session of migrate_start had set, and the job keeps. */
+/* What the session of migrate_start had set, once it is known. */
+static struct
+{
+	bool		known;
+	int			connect_timeout_ms;
+	int			socket_timeout_ms;
+	int			log_min_messages;
+}			kept;
+
+static void
+apply_kept(void)
+{
+	if (!kept.known)
+		return;
+	mm_connect_timeout_ms = kept.connect_timeout_ms;
+	mm_socket_timeout_ms = kept.socket_timeout_ms;
+	log_min_messages = kept.log_min_messages;
+}
+
 void
 mm_worker_apply_options(const MmJob *job)
 {
-	mm_connect_timeout_ms = job->options.connect_timeout_ms;
-	mm_socket_timeout_ms = job->options.socket_timeout_ms;
-	log_min_messages = job->options.log_min_messages;
+	kept.known = true;
+	kept.connect_timeout_ms = job->options.connect_timeout_ms;
+	kept.socket_timeout_ms = job->options.socket_timeout_ms;
+	kept.log_min_messages = job->options.log_min_messages;
+	apply_kept();
 }
 
-/* Reads the configuration again if somebody asked for it. */
+/*
+ * Reads the configuration again if somebody asked for it.  That sets what the
+ * files name, changed or not, so that what the job keeps is set again.
+ */
 void
 mm_worker_reload(void)
 {
@@ -270,6 +295,7 @@ mm_worker_reload(void)
 		return;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	apply_kept();
 }
 
 /* A transaction with an active snapshot, which queries and detoasting need. */
@@ -298,6 +324,9 @@ mm_worker_report(const char *format,...)
 	va_start(args, format);
 	vsnprintf(activity, sizeof(activity), format, args);
 	va_end(args);
+	/* Whoever reads it believes that no character is cut. */
+	activity[pg_mbcliplen(activity, strlen(activity),
+						  strlen(activity))] = '\0';
 	pgstat_report_activity(STATE_RUNNING, activity);
 }
 
@@ -306,6 +335,15 @@ mm_worker_source_config(const MmJob *job)
 {
 	char	   *secret = mm_job_secret(job->job_id);
 
+	/* It is masked in job->source. */
+	if (secret == NULL && mm_source_is_uri(job->source) &&
+		mm_uri_has_secret(job->source))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the password of migration job %lld is not there any more",
+						(long long) job->job_id),
+				 errdetail("It is in no dump, so that a restored job cannot go on."),
+				 errhint("Start again with SELECT migrate_start(...).")));
 	return mm_source_resolve(secret ? secret : job->source, job->owner);
 }
 

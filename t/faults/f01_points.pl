@@ -13,7 +13,7 @@ my $seed = $ENV{MM_SEED} // int(time() * 1000) % 1000000;
 srand $seed;
 note "seed $seed: repeat with MM_SEED=$seed";
 
-my $t = FaultTest->new('points');
+my $t = FaultTest->new('points', max_prepared_transactions => 1);
 $t->fill('mixed', 10000);
 
 # Seconds from the moment at which the server takes connections again to that
@@ -47,6 +47,48 @@ foreach my $point (@points)
 }
 figure('F01', sprintf 'kill -9 at %d named points: %d crashes, 0 differences; at work %.1f s after the server accepts connections',
 	scalar @points, scalar @points, $slowest);
+
+# The coordinator, once it waits for the lock that the key needs.
+sub waits_for_key
+{
+	my ($job) = @_;
+	my $pid;
+	wait_for(sub { $pid = $t->ask(qq(SELECT a.pid FROM pg_stat_activity a, mongo_migrate.job_table WHERE backend_type = 'mongo_migrate coordinator'
+		AND wait_event_type = 'Lock' AND phase = 'indexing' AND job_id = $job LIMIT 1)); $pid }, 60);
+	return $pid;
+}
+
+# A crash that comes again and again in a phase ends the job; a lock that survives it keeps the key from being built.
+{
+	my $job = $t->start('mixed', rate => 10);
+	$t->until("SELECT count(*) > 0 FROM migrate_workers WHERE docs > 0");
+	$t->sql(q(BEGIN; LOCK TABLE mixed IN ACCESS SHARE MODE; PREPARE TRANSACTION 'hold'));
+	$t->sql("SELECT migrate_alter($job, max_docs_per_second => 0)");
+	# Ends in order do not count, nor what lies between an end and the next start.
+	foreach my $time (1 .. 3)
+	{
+		my $pid = waits_for_key($job);
+		ok($pid, "end $time: the key waits for a lock");
+		$t->sql("SELECT pg_terminate_backend($pid)");
+		wait_for(sub { !kill 0, $pid }, 10);
+	}
+	ok(waits_for_key($job), 'and once more');
+	is($t->ask("SELECT crashes, generation > 3 FROM mongo_migrate.job WHERE job_id = $job"), '0|t', 'three terminations count as no crash');
+	is($t->ask("SELECT count(*) FROM mongo_migrate.table_phase WHERE job_id = $job AND started_at IS NOT NULL"), 1, 'and one clock goes on');
+	foreach my $time (1 .. 3)
+	{
+		my $pid = waits_for_key($job);
+		ok($pid, "crash $time: the key waits for a lock");
+		kill 'KILL', $pid;
+		ok($t->crashed, "crash $time: the coordinator is killed");
+		wait_for(sub { $t->ask('SELECT 1') eq '1' }, 60);
+		is(join("\n", $t->log_violations(1)), '', "crash $time: and nothing else");
+	}
+	like($t->error_of("SELECT migrate_wait($job)"), qr/the phase "indexing" of public.mixed was given up after 3 attempts\nDETAIL:  The server crashed/, 'three crashes in a phase fail the job');
+	$t->sql(q(COMMIT PREPARED 'hold'));
+	$t->sql("SELECT migrate_retry($job)");
+	is($t->violations($job, cursors => $cursors), '', 'and a retry completes it');
+}
 
 # Loaders that fail before they have a chunk are not started again all the time.
 my $failing = $t->switch('before_claim', 'error');
