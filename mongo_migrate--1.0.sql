@@ -622,9 +622,6 @@ CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
          COALESCE(j.message,
            CASE WHEN j.state NOT IN ('queued', 'running', 'pausing', 'canceling') THEN NULL
                 WHEN pg_is_in_recovery() THEN 'goes on at the primary server'
-                WHEN j.state = 'pausing' AND t.phase IN ('indexing', 'analyzing', 'verifying')
-                THEN (SELECT 'pauses when the phase "' || t.phase || '" is over; to end it now: SELECT pg_cancel_backend(' || c.pid || ')'
-                        FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
                 WHEN j.state = 'queued' AND EXISTS (SELECT FROM mongo_migrate.coordinator)
                 THEN 'waits for its turn: ' || (SELECT count(*) FROM mongo_migrate.running_coordinator) || ' running, '
                      || (SELECT count(*) FROM mongo_migrate.job q
@@ -636,6 +633,9 @@ CREATE VIEW @extschema@.migrate_jobs WITH (security_barrier) AS
                 THEN 'no coordinator is running: SELECT '
                      || CASE j.state WHEN 'canceling' THEN 'migrate_cancel(' ELSE 'migrate_resume(' END
                      || j.job_id || CASE WHEN j.state = 'canceling' AND j.drop_target THEN ', drop_target => true)' ELSE ')' END
+                WHEN j.state = 'pausing' AND t.phase IN ('indexing', 'analyzing', 'verifying')
+                THEN (SELECT 'pauses when the phase "' || t.phase || '" is over; to end it now: SELECT pg_cancel_backend(' || c.pid || ')'
+                        FROM mongo_migrate.coordinator c WHERE c.job_id = j.job_id & 4294967295)
            END) AS message,
          t.split, t.sink
     FROM mongo_migrate.visible_job j

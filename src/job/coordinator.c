@@ -200,11 +200,30 @@ publish_rate(Coordinator *c)
 	SpinLockRelease(&shared->mutex);
 }
 
-/* While the rows of the target are counted. */
-static void
-keep_publishing(void)
+/* While the rows of the target are counted.  True: there is more to do. */
+static bool
+tick(void)
 {
 	publish_rate(&coordinator);
+	return mm_crew_has_ended(coordinator.crew);
+}
+
+/*
+ * Is the target what it was?  Raises if not.  False: it is to be looked at
+ * again.  Nobody looks at the queue while its rows are counted.
+ */
+static bool
+watch_target(Coordinator *c, MmJobTable *table, MmPhase phase)
+{
+	bool		seen;
+
+	if (!mm_watch_is_new(table))
+		return true;
+	mm_queue_look_away();
+	seen = mm_watch_count(c->job, table, phase, tick);
+	if (phase <= MM_PHASE_COPYING)
+		mm_queue_attend();
+	return seen;
 }
 
 static void
@@ -459,7 +478,7 @@ copy_chunks(Coordinator *c, MmJobTable *table)
 		start_loaders(c, &poll);
 		note_progress(c);
 		/* behind the start, as it may count the rows of a large table */
-		(void) mm_watch_target(c->job, table, MM_PHASE_COPYING, keep_publishing);
+		(void) watch_target(c, table, MM_PHASE_COPYING);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_LOADERS);
 		ResetLatch(MyLatch);
@@ -554,8 +573,7 @@ run_table(Coordinator *c, MmJobTable *table)
 		else
 			mm_queue_attend();
 		enter_phase(c, table, phase);
-		if (phase > MM_PHASE_COPYING &&
-			!mm_watch_target(c->job, table, phase, keep_publishing))
+		if (phase > MM_PHASE_COPYING && !watch_target(c, table, phase))
 			continue;
 		if (!run_phase(c, table))
 			return false;

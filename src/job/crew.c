@@ -181,6 +181,18 @@ reset_orphans(const MmCrew *crew)
 	mm_worker_tx_commit();
 }
 
+bool
+mm_crew_has_ended(const MmCrew *crew)
+{
+	pid_t		pid;
+
+	for (int i = 0; i < crew->shared->nloaders; i++)
+		if (crew->loaders[i] != NULL &&
+			GetBackgroundWorkerPid(crew->loaders[i], &pid) == BGWH_STOPPED)
+			return true;
+	return false;
+}
+
 /*
  * The chunk of a loader is the one that it published; when no loader is left,
  * it is any that is still running, since one may die between claim and

@@ -53,6 +53,8 @@ extern bool mm_crew_start(MmCrew *crew, int want, int allowed);
  * Takes the slots back whose loaders have ended, and their chunks.  Needs to
  * be outside a transaction, as the next.
  */
+/* Has one ended that was not reaped yet?  Needs no transaction. */
+extern bool mm_crew_has_ended(const MmCrew *crew);
 extern void mm_crew_reap(MmCrew *crew);
 
 /*

@@ -31,7 +31,6 @@
 #include "catalog/pg_class.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -42,9 +41,14 @@
 #include "job/watch.h"
 #include "job/worker.h"
 
-/* While rows are counted. */
+/* While rows are counted; the tests have small tables. */
+#ifdef MM_DEBUG_POINTS
+#define LOOK_MS				0
+#define ROWS_BETWEEN_LOOKS	100
+#else
 #define LOOK_MS				1000
 #define ROWS_BETWEEN_LOOKS	4096
+#endif
 
 Oid
 mm_watch_file(Oid relid)
@@ -75,7 +79,8 @@ mm_watch_raise_missing(const MmJobTable *table, int64 rows, int64 stored)
 typedef struct Count
 {
 	const MmJob *job;
-	void	  (*tick) (void);	/* NULL: it is not to be given up */
+	Oid			relid;
+	bool		(*tick) (void);	/* NULL: it is not to be given up */
 	char	   *version;		/* of the job's row when it began */
 	int64		reject_limit;	/* -1: none, also behind the copy */
 	TimestampTz looked;
@@ -98,7 +103,11 @@ read_version(const MmJob *job)
 	return version;
 }
 
-/* Does the coordinator have anything to look at that it reads elsewhere? */
+/*
+ * Does the coordinator have anything to look at that it reads elsewhere, or
+ * does somebody wait for our lock on the table?  (LockHasWaiters() is for
+ * strong locks alone: of one taken by the fast path it knows nothing.)
+ */
 static bool
 has_news(const Count *count)
 {
@@ -109,10 +118,20 @@ has_news(const Count *count)
 	mm_arg_int8(&args, count->job->job_id);
 	mm_arg_text(&args, count->version);
 	mm_arg_int8(&args, count->reject_limit);
+	mm_arg_oid(&args, count->relid);
 	mm_catalog_begin(&scope);
 	news = mm_catalog_query_latest("SELECT FROM mongo_migrate.job j"
 								   " WHERE j.job_id = $1"
+								   " AND j.state = 'running'"
 								   " AND j.xmin::text = $2 AND NOT EXISTS"
+								   " (SELECT FROM pg_locks l"
+								   " WHERE l.locktype = 'relation'"
+								   " AND l.relation = $4 AND NOT l.granted"
+								   " AND l.database = (SELECT d.oid"
+								   " FROM pg_database d"
+								   " WHERE d.datname = current_database())"
+								   " AND l.mode = 'AccessExclusiveLock')"
+								   " AND NOT EXISTS"
 								   " (SELECT FROM mongo_migrate.job_table t"
 								   " WHERE t.job_id = $1"
 								   " AND t.split_lost IS NOT NULL)"
@@ -127,7 +146,7 @@ has_news(const Count *count)
 }
 
 static bool
-must_end(Count *count, Relation rel)
+must_end(Count *count)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -135,9 +154,7 @@ must_end(Count *count, Relation rel)
 		!TimestampDifferenceExceeds(count->looked, now, LOOK_MS))
 		return false;
 	count->looked = now;
-	count->tick();
-	return LockHasWaitersRelation(rel, AccessShareLock) ||
-		mm_catalog_is_wanted() || has_news(count);
+	return count->tick() || mm_catalog_is_wanted() || has_news(count);
 }
 
 /* -1: given up. */
@@ -153,7 +170,7 @@ count_rows(Relation rel, Count *count)
 	{
 		CHECK_FOR_INTERRUPTS();
 		rows++;
-		if (rows % ROWS_BETWEEN_LOOKS == 0 && must_end(count, rel))
+		if (rows % ROWS_BETWEEN_LOOKS == 0 && must_end(count))
 			rows = -1;
 	}
 	ExecDropSingleTupleTableSlot(slot);
@@ -168,12 +185,13 @@ count_rows(Relation rel, Count *count)
  */
 static Oid
 compare_rows(const MmJob *job, const MmJobTable *table, LOCKMODE lock,
-			 void (*tick) (void))
+			 bool (*tick) (void))
 {
 	Relation	rel = try_relation_open(table->relid, lock);
 	MmCounters	books;
 	Count		count = {
 		.job = job,
+		.relid = table->relid,
 		.tick = tick,
 		.reject_limit = table->phase > MM_PHASE_COPYING ? -1 :
 		job->options.reject_limit,
@@ -208,7 +226,7 @@ mm_watch_lock_alone(const MmJob *job, const MmJobTable *table)
 
 /* Counts rows and books in one snapshot. */
 static Oid
-count_anew(const MmJob *job, const MmJobTable *table, void (*tick) (void))
+count_anew(const MmJob *job, const MmJobTable *table, bool (*tick) (void))
 {
 	Oid			file;
 
@@ -220,8 +238,7 @@ count_anew(const MmJob *job, const MmJobTable *table, void (*tick) (void))
 }
 
 bool
-mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase,
-				void (*tick) (void))
+mm_watch_is_new(const MmJobTable *table)
 {
 	MemoryContext context = CurrentMemoryContext;
 	Oid			file;
@@ -230,8 +247,16 @@ mm_watch_target(const MmJob *job, MmJobTable *table, MmPhase phase,
 	file = mm_watch_file(table->relid);
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(context);
-	if (file == table->file)
-		return true;
+	return file != table->file;
+}
+
+bool
+mm_watch_count(const MmJob *job, MmJobTable *table, MmPhase phase,
+			   bool (*tick) (void))
+{
+	MemoryContext context = CurrentMemoryContext;
+	Oid			file;
+
 	file = count_anew(job, table, tick);
 	MemoryContextSwitchTo(context);
 	if (!OidIsValid(file))

@@ -16,14 +16,19 @@
 extern Oid	mm_watch_file(Oid relid);
 
 /*
- * Raises when the table is gone, or has another file than when its rows were
- * last seen and rows are missing.  Cheap as long as it has the same one.  No
- * transaction may be open.  To count may take hours: false when that was given
- * up, since the coordinator has something else to do; meanwhile tick() is called
- * each second, within the transaction.
+ * Has the table another file than when its rows were last seen, or is it gone?
+ * No transaction may be open.
  */
-extern bool mm_watch_target(const MmJob *job, MmJobTable *table,
-							MmPhase phase, void (*tick) (void));
+extern bool mm_watch_is_new(const MmJobTable *table);
+
+/*
+ * Then: raises when it is gone, or rows are missing.  No transaction may be
+ * open.  To count may take hours: false when that was given up, since the
+ * coordinator has something else to do, or tick() said so, which is called each
+ * second, within the transaction.
+ */
+extern bool mm_watch_count(const MmJob *job, MmJobTable *table, MmPhase phase,
+						   bool (*tick) (void));
 
 /*
  * Keeps all others from the table until the end of the transaction, and
