@@ -169,7 +169,9 @@ define_allowed_hosts(void)
 							   NULL);
 	if (!is_set)
 		return;
-	SetConfigOption(name, NO_HOST, PGC_SIGHUP, PGC_S_DYNAMIC_DEFAULT);
+	/* This action is one that a parallel query allows, too. */
+	(void) set_config_option(name, NO_HOST, PGC_SIGHUP, PGC_S_DYNAMIC_DEFAULT,
+							 GUC_ACTION_SAVE, true, WARNING, false);
 	if (strcmp(mm_allowed_hosts, NO_HOST) == 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

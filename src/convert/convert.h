@@ -290,9 +290,9 @@ extern bool mm_type_column_takes(const FormData_pg_attribute *att,
 /* Canonical Extended JSON of the _id; "null" when there is none. */
 extern char *mm_json_source_id(const uint8 *doc, uint32 len);
 /* ObjectId("..."), other types in relaxed form, cut at 100 bytes. */
+extern char *mm_json_id_for_message(const uint8 *doc, uint32 len);
 /* For an example of a conflict: a long one is cut. */
 extern char *mm_json_first_id(const uint8 *doc, uint32 len);
-extern char *mm_json_id_for_message(const uint8 *doc, uint32 len);
 /* Text form of the _id into a buffer of n bytes, cut on a character. */
 extern void mm_json_id_for_display(const uint8 *doc, uint32 len,
 								   char *buffer, size_t n);

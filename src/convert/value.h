@@ -58,7 +58,6 @@ typedef enum MmFit
 	MM_FIT_TEXT					/* no text, and invalid_text says reject */
 } MmFit;
 
-/* A column's type as the converter sees it; lives as long as the plan. */
 typedef struct MmEnumLabel
 {
 	NameData	name;
@@ -66,6 +65,7 @@ typedef struct MmEnumLabel
 	bool		committed;		/* else it may not be stored */
 } MmEnumLabel;
 
+/* A column's type as the converter sees it; lives as long as the plan. */
 typedef struct MmValueType
 {
 	MmKind		kind;

@@ -53,9 +53,10 @@ extern bool mm_crew_start(MmCrew *crew, int want, int allowed);
  * Takes the slots back whose loaders have ended, and their chunks.  Needs to
  * be outside a transaction, as the next.
  */
+extern void mm_crew_reap(MmCrew *crew);
+
 /* Has one ended that was not reaped yet?  Needs no transaction. */
 extern bool mm_crew_has_ended(const MmCrew *crew);
-extern void mm_crew_reap(MmCrew *crew);
 
 /*
  * Has all loaders leave at their next batch, and waits for it.  Those that

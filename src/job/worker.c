@@ -182,6 +182,7 @@ mm_worker_fix_session(void)
 	set_option("role", "none");	/* the owner has rights, not its default role */
 	fix_forms(set_option);
 	set_option("client_min_messages", "error");
+	set_option("default_tablespace", "");	/* the job names one */
 	set_option("statement_timeout", "0");
 	set_option("lock_timeout", "0");
 	set_option("idle_in_transaction_session_timeout", "0");
