@@ -82,8 +82,7 @@ ping_source(ReturnSetInfo *rsinfo, const char *name)
 
 	if (source == NULL)
 	{
-		put_ping(rsinfo, "connect", "error",
-				 mm_source_tell(&error));
+		put_ping(rsinfo, "connect", "error", mm_source_tell(&error));
 		return;
 	}
 	foreach(lc, source->ops->ping(source, config->database))

@@ -47,7 +47,8 @@ MM_FUNCTION(mongo_migrate_fdw_validator);
 
 static const char summary_sql[] =
 	"WITH t AS (SELECT s.*, jt.database, jt.collection, jt.verify_count,"
-	" jt.verify_rows, jt.split, j.workers, j.options, j.finished_at - j.started_at AS total"
+	" jt.verify_rows, jt.split, j.workers, j.options,"
+	" j.finished_at - j.started_at AS total"
 	" FROM mongo_migrate.table_stat s"
 	" JOIN mongo_migrate.job_table jt USING (job_id, table_no)"
 	" JOIN mongo_migrate.job j USING (job_id) WHERE job_id = $1),"

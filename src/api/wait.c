@@ -57,6 +57,18 @@ typedef struct Look
 	MmFailure	failure;		/* of a failed job */
 } Look;
 
+/* What both queries begin with, and the look at it. */
+#define STATE_COLUMNS "j.state, j.xmin::text::bigint, j.xmax::text::bigint"
+
+static void
+begin_look(MmCatalogScope *scope, Look *result)
+{
+	memset(result, 0, sizeof(*result));
+	result->state = mm_state_parse(mm_row_text(scope, 0, 1));
+	result->xmin = (TransactionId) mm_row_int8(0, 2);
+	result->xmax = (TransactionId) mm_row_int8(0, 3);
+}
+
 /*
  * The state alone, which is all that is looked at ten times a second; false:
  * the job is gone.
@@ -70,17 +82,11 @@ read_state(int64 job_id, Look *result)
 
 	mm_arg_int8(&args, job_id);
 	mm_catalog_begin(&scope);
-	found = mm_catalog_query_latest("SELECT j.state, j.xmin::text::bigint,"
-									" j.xmax::text::bigint"
+	found = mm_catalog_query_latest("SELECT " STATE_COLUMNS
 									" FROM mongo_migrate.job j"
 									" WHERE j.job_id = $1", &args) == 1;
 	if (found)
-	{
-		memset(result, 0, sizeof(*result));
-		result->state = mm_state_parse(mm_row_text(&scope, 0, 1));
-		result->xmin = (TransactionId) mm_row_int8(0, 2);
-		result->xmax = (TransactionId) mm_row_int8(0, 3);
-	}
+		begin_look(&scope, result);
 	mm_catalog_end(&scope);
 	return found;
 }
@@ -95,8 +101,7 @@ read_job(int64 job_id, Look *result)
 
 	mm_arg_int8(&args, job_id);
 	mm_catalog_begin(&scope);
-	found = mm_catalog_query_latest("SELECT j.state, j.xmin::text::bigint,"
-									" j.xmax::text::bigint, t.phase,"
+	found = mm_catalog_query_latest("SELECT " STATE_COLUMNS ", t.phase,"
 									" date_trunc('milliseconds',"
 									" COALESCE(j.finished_at,"
 									" clock_timestamp()) - j.started_at)::text,"
@@ -116,10 +121,7 @@ read_job(int64 job_id, Look *result)
 									&args) == 1;
 	if (found)
 	{
-		memset(result, 0, sizeof(*result));
-		result->state = mm_state_parse(mm_row_text(&scope, 0, 1));
-		result->xmin = (TransactionId) mm_row_int8(0, 2);
-		result->xmax = (TransactionId) mm_row_int8(0, 3);
+		begin_look(&scope, result);
 		result->phase = mm_row_text(&scope, 0, 4);
 		result->duration = mm_row_text(&scope, 0, 5);
 		result->docs_total = mm_row_int8(0, 6);

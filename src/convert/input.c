@@ -30,10 +30,10 @@
 #include "common/shortest_dec.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
+#include "utils/catcache.h"
 #include "utils/date.h"
 #include "utils/datetime.h"
 #include "utils/formatting.h"
-#include "utils/catcache.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 

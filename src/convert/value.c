@@ -16,8 +16,8 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
-#include "utils/memutils.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "convert/convert.h"

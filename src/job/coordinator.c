@@ -174,9 +174,7 @@ obey_changes(Coordinator *c, const MmJob *now)
 	if (now == NULL)
 		return;
 	c->job->options.reject_limit = now->options.reject_limit;
-	pg_atomic_write_u64(&c->crew->shared->reject_limit,
-						now->options.reject_limit);
-	mm_shared_set_rate(c->crew->shared, now->options.max_docs_per_second);
+	mm_shared_set_limits(c->crew->shared, &now->options);
 	if (now->workers == c->job->workers)
 		return;
 	c->job->workers = now->workers;
@@ -623,6 +621,13 @@ give_up_crashing(const Coordinator *c, int crashes)
 					 (long long) c->job->job_id)));
 }
 
+/* Is a job in this state to be taken up? */
+static bool
+is_to_run(MmJobState state)
+{
+	return state == MM_JOB_QUEUED || state == MM_JOB_RUNNING;
+}
+
 /*
  * A crash may be the doing of another job, which may crash again at once: it
  * is not to count for this one each time.
@@ -637,8 +642,7 @@ wait_behind_crash(Coordinator *c)
 	mm_worker_tx_begin();
 	crashed = load_job(c, false) != NULL && mm_job_has_crashed(c->args.job_id);
 	mm_worker_tx_commit();
-	while (crashed && GetCurrentTimestamp() < end &&
-		   (read_state(c) == MM_JOB_RUNNING || read_state(c) == MM_JOB_QUEUED))
+	while (crashed && GetCurrentTimestamp() < end && is_to_run(read_state(c)))
 	{
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, POLL_MS, MM_WAIT_EVENT_RETRY);
@@ -658,16 +662,12 @@ begin_running(Coordinator *c)
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
 	c->job = load_job(c, true);
-	run = c->job != NULL && (c->job->state == MM_JOB_QUEUED ||
-							 c->job->state == MM_JOB_RUNNING);
+	run = c->job != NULL && is_to_run(c->job->state);
 	if (run)
 	{
 		create_crew(c);
 		mm_crew_limit(c->crew, c->job->workers);
-		mm_shared_set_rate(c->crew->shared,
-						   c->job->options.max_docs_per_second);
-		pg_atomic_write_u64(&c->crew->shared->reject_limit,
-							c->job->options.reject_limit);
+		mm_shared_set_limits(c->crew->shared, &c->job->options);
 		mm_chunk_reset_orphans(c->args.job_id, !c->crashed);
 		generation = mm_job_begin_running(c->args.job_id,
 										  c->crew->args.shared_handle,

@@ -181,15 +181,24 @@ reset_orphans(const MmCrew *crew)
 	mm_worker_tx_commit();
 }
 
-bool
-mm_crew_has_ended(const MmCrew *crew)
+/* Was there a loader, and is it gone? */
+static bool
+has_ended(const MmCrew *crew, int slot)
 {
 	pid_t		pid;
 
+	return crew->loaders[slot] != NULL &&
+		GetBackgroundWorkerPid(crew->loaders[slot], &pid) == BGWH_STOPPED;
+}
+
+bool
+mm_crew_has_ended(const MmCrew *crew)
+{
 	for (int i = 0; i < crew->shared->nloaders; i++)
-		if (crew->loaders[i] != NULL &&
-			GetBackgroundWorkerPid(crew->loaders[i], &pid) == BGWH_STOPPED)
+	{
+		if (has_ended(crew, i))
 			return true;
+	}
 	return false;
 }
 
@@ -205,10 +214,7 @@ mm_crew_reap(MmCrew *crew)
 
 	for (int i = 0; i < crew->shared->nloaders; i++)
 	{
-		pid_t		pid;
-
-		if (crew->loaders[i] == NULL ||
-			GetBackgroundWorkerPid(crew->loaders[i], &pid) != BGWH_STOPPED)
+		if (!has_ended(crew, i))
 			continue;
 		pfree(crew->loaders[i]);
 		crew->loaders[i] = NULL;

@@ -413,16 +413,10 @@ bool
 mm_job_has_crashed(int64 job_id)
 {
 	MmArgs		args = {0};
-	MmCatalogScope scope;
-	bool		crashed;
 
 	mm_arg_int8(&args, job_id);
-	mm_catalog_begin(&scope);
-	crashed = mm_catalog_query("SELECT FROM mongo_migrate.job j"
-							   " WHERE j.job_id = $1 AND " CRASHED,
-							   &args) == 1;
-	mm_catalog_end(&scope);
-	return crashed;
+	return mm_catalog_execute("SELECT FROM mongo_migrate.job j"
+							  " WHERE j.job_id = $1 AND " CRASHED, &args) == 1;
 }
 
 void
@@ -805,28 +799,29 @@ mm_job_tell_rejects(int64 job_id, int table_no)
 							  &args) == 1;
 }
 
-void
-mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
+static void
+set_count(const char *update, int64 job_id, int table_no, int64 count)
 {
 	MmArgs		args = {0};
 
 	mm_arg_int8(&args, job_id);
 	mm_arg_int4(&args, table_no);
 	mm_arg_int8(&args, count);
-	mm_catalog_execute("UPDATE mongo_migrate.job_table SET verify_count = $3"
-					   " WHERE job_id = $1 AND table_no = $2", &args);
+	mm_catalog_execute(update, &args);
+}
+
+void
+mm_job_set_verify_count(int64 job_id, int table_no, int64 count)
+{
+	set_count("UPDATE mongo_migrate.job_table SET verify_count = $3"
+			  " WHERE job_id = $1 AND table_no = $2", job_id, table_no, count);
 }
 
 void
 mm_job_set_verify_rows(int64 job_id, int table_no, int64 rows)
 {
-	MmArgs		args = {0};
-
-	mm_arg_int8(&args, job_id);
-	mm_arg_int4(&args, table_no);
-	mm_arg_int8(&args, rows);
-	mm_catalog_execute("UPDATE mongo_migrate.job_table SET verify_rows = $3"
-					   " WHERE job_id = $1 AND table_no = $2", &args);
+	set_count("UPDATE mongo_migrate.job_table SET verify_rows = $3"
+			  " WHERE job_id = $1 AND table_no = $2", job_id, table_no, rows);
 }
 
 /* The connection string with its password, or NULL. */

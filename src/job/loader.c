@@ -297,7 +297,6 @@ static bool
 commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 {
 	bytea	   *position;
-	int64		documents;
 
 	mm_batch_end(batch);
 	if (l->new_fields != NIL)
@@ -315,11 +314,10 @@ commit_checkpoint(Loader *l, MmBatch *batch, bool done)
 	mm_debug_point("after_commit");
 	pgstat_report_stat(false);
 
-	documents = l->books.docs_read;
+	l->careful_left -= l->books.docs_read;
 	mm_counters_add(&l->state.committed, &l->books);
 	memset(&l->books, 0, sizeof(l->books));
 	publish(l, GetCurrentTimestamp());
-	l->careful_left -= documents;
 	if (l->careful_left <= 0)
 		l->careful = false;
 	return true;
@@ -700,8 +698,12 @@ work_on_chunk(Loader *l)
 			l->careful_left = l->books.docs_read;
 			memset(&l->books, 0, sizeof(l->books));
 			publish(l, GetCurrentTimestamp());
-			again = survive(l, failure) && !stop_wanted();
-			l->stopped |= stop_wanted();
+			again = survive(l, failure);
+			if (stop_wanted())
+			{
+				l->stopped = true;
+				again = false;
+			}
 		}
 	}
 }

@@ -156,19 +156,24 @@ mm_shared_totals(MmShared *shared, MmCounters *sum)
 	return active;
 }
 
-/* Only the coordinator sets it: from now on, 0 for as fast as can be. */
+/*
+ * Only the coordinator sets them: the rate from now on, 0 for as fast as can
+ * be, and the limit of rejects.
+ */
 void
-mm_shared_set_rate(MmShared *shared, int max_docs_per_second)
+mm_shared_set_limits(MmShared *shared, const MmJobOptions *options)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
+	pg_atomic_write_u64(&shared->reject_limit, options->reject_limit);
 	if (pg_atomic_read_u32(&shared->max_docs_per_second) ==
-		max_docs_per_second)
+		options->max_docs_per_second)
 		return;
 	SpinLockAcquire(&shared->mutex);
 	shared->paced_until = now;
 	SpinLockRelease(&shared->mutex);
-	pg_atomic_write_u32(&shared->max_docs_per_second, max_docs_per_second);
+	pg_atomic_write_u32(&shared->max_docs_per_second,
+						options->max_docs_per_second);
 }
 
 /*

@@ -98,7 +98,8 @@ extern void mm_shared_clear_loader(MmShared *shared, int slot);
 /* All counters back to these, while no loader is there. */
 extern void mm_shared_reset(MmShared *shared, const MmCounters *base);
 extern int	mm_shared_totals(MmShared *shared, MmCounters *sum);
-extern void mm_shared_set_rate(MmShared *shared, int max_docs_per_second);
+extern void mm_shared_set_limits(MmShared *shared,
+								 const MmJobOptions *options);
 extern TimestampTz mm_shared_pace(MmShared *shared, uint32 rate, int64 docs);
 
 #endif							/* MM_SHARED_H */

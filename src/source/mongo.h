@@ -293,10 +293,6 @@ extern bool mm_mongo_concern_add(MmMongoSource *source, uint32 server_id,
 extern bool mm_mongo_describe(MmSource *source, const char *database,
 							  const char *collection, MmCollection **result,
 							  MmSourceError *error);
-/* Sets collection->uuid alone, NULL when there is no such collection now. */
-extern bool mm_mongo_describe_uuid(MmMongoSource *source,
-								   MmCollection *collection,
-								   MmSourceError *error);
 extern bool mm_mongo_describe_list(MmSource *source, const char *database,
 								   const char *pattern, List **result,
 								   MmSourceError *error);

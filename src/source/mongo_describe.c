@@ -210,20 +210,6 @@ mm_mongo_describe_entries(MmMongoSource *source, const char *database,
 	return next == MM_NEXT_END;
 }
 
-bool
-mm_mongo_describe_uuid(MmMongoSource *source, MmCollection *collection,
-					   MmSourceError *error)
-{
-	List	   *entries;
-
-	if (!mm_mongo_describe_entries(source, collection->database,
-								   collection->name, &entries, error))
-		return false;
-	collection->uuid = entries == NIL ? NULL :
-		((MmCollection *) linitial(entries))->uuid;
-	return true;
-}
-
 /* The database whose name is nearest to a wrong one, or NULL. */
 static const char *
 closest_database(MmMongoSource *source, const char *database)

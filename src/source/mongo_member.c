@@ -246,8 +246,22 @@ pin_string(const bytea *pin, const char *name)
 	return bson_iter_utf8(&iter, NULL);
 }
 
+/* The collection of this name as it is now, NULL when there is none. */
 static bool
-is_pinned_uuid(const bytea *pin, const bytea *uuid)
+find_again(MmMongoSource *source, const MmCollection *collection,
+		   const MmCollection **now, MmSourceError *error)
+{
+	List	   *entries;
+
+	if (!mm_mongo_describe_entries(source, collection->database,
+								   collection->name, &entries, error))
+		return false;
+	*now = entries == NIL ? NULL : linitial(entries);
+	return true;
+}
+
+static bool
+is_pinned(const bytea *pin, const MmCollection *now)
 {
 	bson_t		view;
 	bson_iter_t iter;
@@ -255,13 +269,13 @@ is_pinned_uuid(const bytea *pin, const bytea *uuid)
 	const uint8 *data;
 	uint32		len;
 
-	if (uuid == NULL ||
+	if (now == NULL || now->uuid == NULL ||
 		!bson_iter_init_find(&iter, mm_mongo_view(pin, &view), "uuid") ||
 		!BSON_ITER_HOLDS_BINARY(&iter))
 		return false;
 	bson_iter_binary(&iter, &subtype, &len, &data);
-	return len == VARSIZE_ANY_EXHDR(uuid) &&
-		memcmp(data, VARDATA_ANY(uuid), len) == 0;
+	return len == VARSIZE_ANY_EXHDR(now->uuid) &&
+		memcmp(data, VARDATA_ANY(now->uuid), len) == 0;
 }
 
 static bool
@@ -308,17 +322,17 @@ bool
 mm_mongo_member_check(MmMongoSource *source, const MmCollection *collection,
 					  const bytea *pin, MmSourceError *error)
 {
-	MmCollection now = *collection;
+	const MmCollection *now;
 	Hello		hello;
 
 	if (!ask_hello(source, &hello, error) ||
-		!mm_mongo_describe_uuid(source, &now, error))
+		!find_again(source, collection, &now, error))
 		return false;
 	if (strcmp(hello.process, pin_string(pin, "process")) != 0)
 		return set_lost_error(source, collection,
 							  psprintf("mongod at %s was started again.",
 									   pin_string(pin, "host")), error);
-	if (!is_pinned_uuid(pin, now.uuid))
+	if (!is_pinned(pin, now))
 		return set_lost_error(source, collection,
 							  "The collection was dropped or replaced.",
 							  error);
@@ -330,18 +344,15 @@ mm_mongo_member_check_collection(MmMongoSource *source, uint32 server_id,
 								 const MmCollection *collection,
 								 const bytea *pin, MmSourceError *error)
 {
-	List	   *entries;
+	const MmCollection *now;
 	bool		ok;
 
 	source->chosen = server_id;
-	ok = mm_mongo_describe_entries(source, collection->database,
-								   collection->name, &entries, error);
+	ok = find_again(source, collection, &now, error);
 	source->chosen = 0;
 	if (!ok)
 		return false;
-	if (entries != NIL &&
-		(pin == NULL ||
-		 is_pinned_uuid(pin, ((MmCollection *) linitial(entries))->uuid)))
+	if (now != NULL && (pin == NULL || is_pinned(pin, now)))
 		return true;
 	mm_mongo_error_fill(error, ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 						psprintf("\"%s\" on MongoDB server \"%s\" is not the collection that the migration began with",
