@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use FaultTest ();
 use MongoTest qw(wait_for);
 use PostgreSQL::Test::Utils;
 use Proxy;
@@ -43,11 +44,14 @@ foreach my $kind (qw(code code_wide code_inside members_port members_colons memb
 		$proxy->tell('pass');
 	}
 }
+# The connection ends with the statement, not with the session.
 foreach my $kind (qw(members login))
 {
 	$proxy->tell("damage $kind");
-	is(try_sql($commands[0]), 1, "$kind that are sound pass");
-	is((split / /, $proxy->tell('count'))[0], 0, 'and the connection is closed');
+	my $session = FaultTest::Session->new($node, $commands[0]);
+	like($session->{out}, qr/^1$/m, "$kind that are sound pass");
+	ok(wait_for(sub { (split / /, $proxy->tell('count'))[0] == 0 }, 20), 'and the connection is closed');
+	$session->end;
 	$proxy->tell('pass');
 }
 unlike(slurp_file($node->logfile), qr/terminated by signal/, 'no process has crashed');

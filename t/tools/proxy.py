@@ -211,6 +211,8 @@ class Link:
         self.skip = 0                    # bytes of the message at work still to pass
         for sock in (client, self.server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self):
         for work in (self.pump_requests, self.pump_replies, self.write_replies):
             threading.Thread(target=work, daemon=True).start()
 
@@ -372,6 +374,7 @@ class Proxy:
             with self.weather.lock:
                 self.weather.links.add(link)
                 self.weather.total += 1
+            link.start()
 
     def links(self):
         with self.weather.lock:
