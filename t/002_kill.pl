@@ -29,7 +29,8 @@ sub try_sql { my ($sql) = @_; return MongoTest::ask($node, $sql); }
 
 sub start_load
 {
-	my ($job) = $node->safe_psql('postgres', $start) =~ /^(\d+)/;
+	my ($rate) = @_;
+	my ($job) = $node->safe_psql('postgres', $rate ? $start =~ s/7000/$rate/r : $start) =~ /^(\d+)/;
 	ok(wait_for(sub { $node->safe_psql('postgres', "SELECT docs_done > 0 FROM migrate_stat_job WHERE job_id = $job") eq 't' }, 20), 'documents arrive')
 	  or die;
 	return $job;
@@ -93,7 +94,7 @@ note sprintf 'figure: %d kills in %.0f s (%d tries came too late), 0 differences
   $runs, time() - $begin, $missed, $slowest;
 
 # An immediate stop leaves the job to one migrate_resume().
-my $job = start_load();
+my $job = start_load(2000);
 $node->stop('immediate');
 $node->start;
 is(state_of($job), 'running', 'after an immediate restart the job is not lost');

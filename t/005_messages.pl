@@ -120,8 +120,9 @@ is(sql('SELECT diverted FROM migrate_jobs WHERE job_id = 8'), 1500, 'and counts 
 
 # A TRUNCATE when all is copied never ends as complete; a lock keeps the key from being built meanwhile.
 $mongo->python(q(client.shop.many.insert_many([{'_id': i, 'name': 'name %d' % i} for i in range(200000)])), $admin);
-error_of("SELECT migrate_start('shop', 'many', target => 'cut', workers => 1, options => '{\"max_docs_per_second\": 100000}')");
+error_of("SELECT migrate_start('shop', 'many', target => 'cut', workers => 1, options => '{\"max_docs_per_second\": 1000}')");
 my $locker = FaultTest::Session->new($node, 'BEGIN; LOCK TABLE cut IN ROW EXCLUSIVE MODE');
+sql('SELECT migrate_alter(9, max_docs_per_second => 0)');
 ok(wait_for(sub { sql("SELECT phase FROM mongo_migrate.job_table WHERE job_id = 9") eq 'indexing' }, 20), 'all is copied');
 sql('SELECT migrate_pause(9)');
 $locker->end;

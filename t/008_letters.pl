@@ -77,7 +77,7 @@ like(error_of("SELECT migrate_peek('$uri', 'sale')"), qr/collection "shop.sale" 
 # --- message 19: too many rejects
 
 sql("CREATE TABLE sales $columns");
-my $job = start('sales', q(if_exists => 'append', on_error => 'reject', workers => 1, options => '{"chunk_size": "64kB", "reject_limit": 100}'), 8000);
+my $job = start('sales', q(if_exists => 'append', on_error => 'reject', workers => 1, options => '{"chunk_size": "64kB", "reject_limit": 100}'), 1000);
 my $err = error_of("SELECT migrate_wait($job)");
 like($err, qr/ERROR:  migration job $job failed: \d+ documents rejected, the limit is 100\n/, 'message 19');
 like($err, qr/DETAIL:  \d+ of them: "total" is out of range for type smallint, first in _id 10\./, 'with the most frequent reason');
@@ -187,33 +187,39 @@ like(error_of("SELECT migrate_forget(max(job_id)) FROM migrate_jobs"), qr/WARNIN
 
 # --- alter while it runs
 
-$job = start('narrow', qq(workers => 1, $small), 10000);
+# Documents a second, in six seconds.
+sub measure_rate
+{
+	my $now = "SELECT docs_done, extract(epoch FROM clock_timestamp()) FROM migrate_stat_job WHERE job_id = $job";
+	my ($from, $began) = split /\|/, sql($now);
+	sleep 6;
+	my ($to, $ended) = split /\|/, sql($now);
+	return ($to - $from) / ($ended - $began);
+}
+
+$job = start('narrow', qq(workers => 1, $small), 5000);
 ok(wait_for(sub { sql("SELECT docs_done > 0 FROM migrate_stat_job WHERE job_id = $job") eq 't' }, 20), 'a load under a throttle');
-my ($from, $began) = (sql("SELECT docs_done FROM migrate_stat_job WHERE job_id = $job"), time());
-sleep 3;
-my $rate = (sql("SELECT docs_done FROM migrate_stat_job WHERE job_id = $job") - $from) / (time() - $began);
-cmp_ok(abs($rate - 10000), '<', 4000, sprintf 'reads %.0f of 10000 documents a second', $rate);
+my $rate = measure_rate();
+cmp_ok(abs($rate - 5000), '<', 2000, sprintf 'reads %.0f of 5000 documents a second', $rate);
 is(loaders(), 1, 'by one loader');
 sql("SELECT migrate_alter($job, workers => 4)");
-ok(wait_for(sub { loaders() == 4 }, 10), 'then by four');
-($from, $began) = (sql("SELECT docs_done FROM migrate_stat_job WHERE job_id = $job"), time());
-sleep 3;
-$rate = (sql("SELECT docs_done FROM migrate_stat_job WHERE job_id = $job") - $from) / (time() - $began);
-cmp_ok(abs($rate - 10000), '<', 4000, sprintf 'which share the throttle: %.0f a second', $rate);
+ok(wait_for(sub { loaders() == 4 }, 30), 'then by four');
+$rate = measure_rate();
+cmp_ok(abs($rate - 5000), '<', 2000, sprintf 'which share the throttle: %.0f a second', $rate);
 sql("SELECT migrate_alter($job, workers => 2)");
-ok(wait_for(sub { loaders() == 2 }, 10), 'then by two');
+ok(wait_for(sub { loaders() == 2 }, 30), 'then by two');
 like(error_of("SELECT migrate_replay($job)"), qr/cannot replay dead letters of migration job $job\nDETAIL:  It is running\./, 'no replay meanwhile');
 like(error_of("SELECT migrate_forget($job)"), qr/cannot forget migration job $job\nDETAIL:  It is running\./, 'nor is it forgotten');
 like(error_of("SELECT migrate_alter($job, workers => 0)"), qr/workers must be from 1 to 1000, not 0/, 'a number that makes no sense');
 sql("SELECT migrate_alter($job, max_docs_per_second => 0)");
-$began = time();
+my $began = time();
 is(sql("SELECT migrate_wait($job)"), 'completed', 'and without a throttle to the end');
-cmp_ok(time() - $began, '<', 15, sprintf 'in %.1f s', time() - $began);
+cmp_ok(time() - $began, '<', 60, sprintf 'in %.1f s', time() - $began);
 is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'nothing lost, nothing twice');
 like(error_of("SELECT migrate_alter($job, workers => 1)"), qr/cannot alter migration job $job\nDETAIL:  It is completed/, 'a completed job is not altered');
 
 sql("CREATE TABLE midway $columns");
-$job = start('sales', qq(target => 'midway', if_exists => 'append', on_error => 'reject', workers => 2, $small), 1500);
+$job = start('sales', qq(target => 'midway', if_exists => 'append', on_error => 'reject', workers => 2, $small), 500);
 wait_for(sub { sql("SELECT rejected > 50 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
 sql("SELECT migrate_alter($job, on_error => 'extra')");
 wait_for(sub { sql("SELECT diverted > 50 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
@@ -225,7 +231,7 @@ is(sql("SELECT migrate_mapping($job)->>'on_error'"), 'extra', 'and the contract 
 is($mongo->compare($node, 'shop.sales', 'midway'), '', 'every document is accounted for');
 
 sql("TRUNCATE midway");
-$job = start('sales', qq(target => 'midway', if_exists => 'append', on_error => 'reject', workers => 2, $small), 1500);
+$job = start('sales', qq(target => 'midway', if_exists => 'append', on_error => 'reject', workers => 2, $small), 500);
 wait_for(sub { sql("SELECT rejected > 10 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
 sql("SELECT migrate_alter($job, reject_limit => 5)");
 like(error_of("SELECT migrate_wait($job)"), qr/documents rejected, the limit is 5\n/, 'a limit that is set lower is obeyed at once');
@@ -249,7 +255,7 @@ is($mongo->compare($node, 'shop.late', 'late'), '', 'the collection is complete'
 
 # --- a job that fails behind the copy goes on there
 
-$job = start('sales', q(target => 'tail', options => '{"invalid_text": "strip", "chunk_size": "64kB"}', workers => 1), 3000);
+$job = start('sales', q(target => 'tail', options => '{"invalid_text": "strip", "chunk_size": "64kB"}', workers => 1), 600);
 wait_for(sub { sql("SELECT rows > 0 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
 sql("SELECT migrate_pause($job)");
 is(sql("SELECT migrate_wait($job)"), 'paused', 'a pause');
@@ -263,7 +269,7 @@ is(books($job), '6000|6000|0|0', 'and nothing is read again');
 
 # --- the books are checked before a job is complete
 
-$job = start('sales', qq(target => 'books', workers => 1, $small), 3000);
+$job = start('sales', qq(target => 'books', workers => 1, $small), 600);
 wait_for(sub { sql("SELECT rejected > 5 FROM migrate_jobs WHERE job_id = $job") eq 't' }, 20);
 sql("SELECT migrate_pause($job)");
 sql("SELECT migrate_wait($job)");

@@ -214,11 +214,10 @@ make_table(MmCall *call)
 	return table;
 }
 
-/* Message 18. */
+/* Message 18; the workers are those before the job has one. */
 static void
-warn_of_shortage(int wanted, int64 bytes)
+warn_of_shortage(MmWorkerCount count, int wanted, int64 bytes)
 {
-	MmWorkerCount count = mm_worker_count();
 	int			have;
 
 	wanted = Min(wanted, 1 + bytes / SMALLEST_CHUNK);
@@ -275,6 +274,7 @@ migrate_start(PG_FUNCTION_ARGS)
 {
 	MmCall		call;
 	MmJobTable *table;
+	MmWorkerCount count;
 	int64		job_id;
 
 	check_environment();
@@ -282,8 +282,9 @@ migrate_start(PG_FUNCTION_ARGS)
 	mm_call_prepare(&call);
 	table = make_table(&call);
 	mm_input_close(&call.input);
+	count = mm_worker_count();
 	job_id = store_job(&call, table);
-	warn_of_shortage(call.workers, table->bytes_total);
+	warn_of_shortage(count, call.workers, table->bytes_total);
 	tell_caller(job_id, &call);
 	PG_RETURN_INT64(job_id);
 }

@@ -248,7 +248,7 @@ sub ask
 	return $out;
 }
 
-# Polls a condition ten times a second; false after the time in seconds.
+# Polls a condition twenty times a second; false after the time in seconds.
 sub wait_for
 {
 	my ($condition, $seconds) = @_;
@@ -258,7 +258,7 @@ sub wait_for
 		return 1 if $condition->();
 		sleep 0.05;
 	}
-	return 0;
+	return $condition->() ? 1 : 0;
 }
 
 # A PostgreSQL whose statements are tried as role_for() says.
