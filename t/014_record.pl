@@ -232,10 +232,11 @@ sub disturb
 		my @pids = pids();
 		return @pids ? kill('KILL', $pids[rand @pids]) : 0;
 	}
-	return 0 unless ask("SELECT migrate_pause($job)") eq 'pausing';
+	my $answer = ask("SELECT migrate_pause($job)");
+	return 0 unless $answer =~ /^paus/;
 	wait_for(sub { state_of($job) =~ /paused|completed/ }, 20);
 	ask("SELECT migrate_resume($job)") if state_of($job) eq 'paused';
-	return 1;
+	return $answer eq 'pausing';
 }
 
 my ($kills, $pauses) = (0, 0);

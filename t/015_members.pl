@@ -9,7 +9,7 @@ use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = MongoTest::node('members', 'mongo_migrate.checkpoint_bytes' => "'64kB'", 'mongo_migrate.max_retry_time' => "'6s'",
+my $node = MongoTest::node('members', 'mongo_migrate.checkpoint_bytes' => "'64kB'", 'mongo_migrate.max_retry_time' => "'30s'",
 	'mongo_migrate.connect_timeout' => "'2s'");
 my ($mongo, $uri);
 
@@ -23,8 +23,8 @@ sub restarts_of { my ($job) = @_; return sql("SELECT restarts FROM mongo_migrate
 # is in the middle of chunks.
 sub start
 {
-	my ($more) = @_;
-	my ($job) = sql("SET client_min_messages = error; BEGIN;
+	my ($more, $patience) = @_;
+	my ($job) = sql("SET client_min_messages = error; SET mongo_migrate.max_retry_time = '@{[$patience // '30s']}'; BEGIN;
 		SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 2, options => '{\"chunk_size\": \"1MB\"@{[$more // '']}}');
 		SELECT migrate_alter(NULL, max_docs_per_second => 4000); COMMIT") =~ /^(\d+)/;
 	ok(wait_for(sub { rows_of($job) > 3000 }, 30), 'under way');
@@ -78,7 +78,7 @@ like($stderr, qr/member (?:$others) of MongoDB server ".*" lags behind the prima
 is(sql("SELECT documents FROM migrate_list_collections('@{[$uri =~ s/=secondary$/=secondaryPreferred/r]}', pattern => 'late')"), 1000, 'lag: the primary, where it may be read');
 my $soon = fork() // die $!;
 if ($soon == 0) { sleep 1; lag('off', @members[1, 2]); POSIX::_exit(0); }
-my $late = sql("SELECT migrate_start('$uri', 'late')");
+my $late = sql("SET mongo_migrate.connect_timeout = '20s'; SELECT migrate_start('$uri', 'late')");
 waitpid $soon, 0;
 ok(wait_for(sub { state_of($late) =~ /completed|failed/ }, 30), 'lag: ends');
 is(sql(q(SELECT count(*) FROM late)) . state_of($late), '1000completed', 'lag: nothing is missing');
@@ -144,7 +144,7 @@ completes($job, 1, qr/^record: /, 'restarted member');
 like(told($job), qr/lost the record ids .*: mongod at $hosts[0] was started again\./, 'restarted member: says so');
 
 # No member at all: the job fails, and goes on when it is tried again.
-$job = start();
+$job = start('', '6s');
 $_->stop foreach @members;
 ok(wait_for(sub { state_of($job) eq 'failed' }, 60), 'no member: fails');
 like(sql("SELECT message FROM migrate_jobs WHERE job_id = $job"), qr/could not connect|lost connection/, 'no member: says so');

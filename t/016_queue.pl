@@ -93,17 +93,20 @@ is(sql("SELECT phase, progress LIKE '%0.0\\%', rate IS NULL, eta IS NULL, worker
 	'migrate_progress shows them');
 ok(wait_for(sub { sql("SELECT message FROM migrate_jobs WHERE job_id = $third") eq 'waits for its turn: 1 running, 1 queued before it' }, 10),
 	'migrate_jobs says why') or diag(sql('SELECT * FROM migrate_jobs'));
-is(sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'mongo_migrate coordinator')), 2, 'of those that wait one has a process');
+ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'mongo_migrate coordinator')) eq '2' }, 20), 'of those that wait one has a process');
+sub has_no_process { my ($job) = @_; return wait_for(sub { sql("SELECT count(*) FROM mongo_migrate.coordinator WHERE job_id = $job") eq '0' }, 20); }
+has_no_process($third);
 
 # Pause, resume and cancel, of the one with a process and of the one without.
 like(sql("SELECT migrate_pause($third)"), qr/^paused$/, 'a job without a process is paused at once');
 sql("SELECT migrate_pause($second)");
-ok(wait_state($second, 'paused', 5), 'the waiter is paused');
+ok(wait_state($second, 'paused', 20), 'the waiter is paused');
 is(sql("SELECT migrate_resume($third)"), 'queued', 'resume');
 is(sql("SELECT migrate_resume($second)"), 'queued', 'resume');
 # Asked for both at once, before the coordinator looks: it waits again.
 is(sql("BEGIN; SELECT migrate_pause($second); SELECT migrate_resume($second); COMMIT") =~ s/.*\n//sr, 'queued', 'paused and resumed at once');
 is(state($first) . state($second), 'runningqueued', 'a resumed job does not jump the queue');
+has_no_process($third);
 cancel($third);
 is(state($third), 'canceled', 'a job without a process is canceled at once');
 is(sql('SELECT count(*) FROM slow3'), 0, 'it has not begun');
@@ -162,7 +165,7 @@ $first = start_slow('');
 wait_state($first, 'running');
 $second = start_slow('');
 $third = start_small('');
-wait_for(sub { sql(q(SELECT count(*) FROM mongo_migrate.coordinator)) eq '2' }, 10);
+wait_for(sub { sql("SELECT count(*) FROM mongo_migrate.coordinator WHERE job_id = $second") eq '1' }, 20);
 is(sql("SELECT pg_terminate_backend(pid) FROM mongo_migrate.coordinator WHERE job_id = $second"), 't', 'the waiter is terminated');
 sql("SELECT migrate_cancel($second)");
 cancel($first);
@@ -170,7 +173,9 @@ ok(wait_state($third, 'completed', 20), 'the queue goes on');
 $first = start_slow('');
 wait_state($first, 'running');
 $second = start_small('');
+my $log_end = -s $node->logfile;
 kill 'KILL', sql("SELECT pid FROM mongo_migrate.coordinator WHERE job_id = $first");
+wait_for(sub { slurp_file($node->logfile, $log_end) =~ /terminated by signal 9/ }, 30);
 ok(wait_for(sub { defined MongoTest::ask($node, 'SELECT 1') }, 30), 'the server is back after a crash');
 ok(wait_state($first, 'running', 20), 'the job that ran goes on');
 is(state($second), 'queued', 'the other still waits');
@@ -239,7 +244,9 @@ $late->pump until $late_out =~ /\d\n/;
 my ($late_job) = $late_out =~ /(\d+)/;
 cancel($first);
 ok(wait_state($second, 'completed', 20) && wait_state($third, 'completed', 20), 'the others go on meanwhile');
-ok(!wait_for(sub { sql(q(SELECT count(*) FROM mongo_migrate.running_coordinator) ) ne '0' }, 1), 'nothing runs');
+my $running = q(SELECT count(*) FROM mongo_migrate.running_coordinator);
+wait_for(sub { sql($running) eq '0' }, 20);
+ok(!wait_for(sub { sql($running) ne '0' }, 1), 'nothing runs');
 $in = "COMMIT;\n";
 $late->finish;
 ok(wait_state($late_job, 'completed', 20), 'a transaction that ends late finds its job seen to');

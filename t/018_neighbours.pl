@@ -94,7 +94,7 @@ sub close_database
 	return;
 }
 
-my $closing = sql("SET client_min_messages = error; SELECT migrate_start('$uri', 'narrow', workers => 2, options => '{\"max_docs_per_second\": 4000}')", 'closing');
+my $closing = sql("SET client_min_messages = error; SELECT migrate_start('$uri', 'narrow', workers => 2, options => '{\"max_docs_per_second\": 1000}')", 'closing');
 wait_rows($closing, 'closing');
 my $offset = -s $node->logfile;
 close_database();
@@ -102,6 +102,7 @@ sleep(6);
 my $refused = () = slurp_file($node->logfile, $offset) =~ /FATAL:.*"closing" is not currently accepting connections/g;
 ok($refused >= 2 && $refused <= 8, "loaders are not started again all the time: $refused in 6 s");
 sql('ALTER DATABASE closing ALLOW_CONNECTIONS true');
+sql("SELECT migrate_alter($closing, max_docs_per_second => 0)", 'closing');
 is(try_sql("SELECT migrate_wait($closing)", undef, 'closing'), 'completed', 'the job goes on when they can be');
 is(sql("SELECT message FROM migrate_events WHERE job_id = $closing AND severity = 'warning' AND message LIKE 'a worker%'", 'closing'), 'a worker ended before it began', 'and an event tells, once');
 $closing = sql("SET client_min_messages = error; SET mongo_migrate.max_retry_time = '3s'; SELECT migrate_start('$uri', 'narrow', if_exists => 'replace', workers => 8, options => '{$slow}')", 'closing');
@@ -109,7 +110,7 @@ wait_rows($closing, 'closing');
 close_database();
 wait_for(sub { slurp_file($node->logfile, $offset) =~ /background workers end before they begin/ }, 30);
 sql('ALTER DATABASE closing ALLOW_CONNECTIONS true');
-wait_for(sub { sql("SELECT state FROM migrate_jobs WHERE job_id = $closing", 'closing') eq 'failed' }, 10);
+wait_for(sub { sql("SELECT state FROM migrate_jobs WHERE job_id = $closing", 'closing') eq 'failed' }, 30);
 is(sql("SELECT state, sqlstate, message FROM mongo_migrate.job WHERE job_id = $closing", 'closing'), 'failed|55000|background workers end before they begin', 'when it lasts for max_retry_time the job fails');
 is(try_sql("SELECT migrate_retry($closing); SELECT migrate_alter($closing, max_docs_per_second => 0); SELECT migrate_wait($closing)", undef, 'closing') =~ s{.*\n}{}sr, "completed", 'and goes on by a retry');
 is(sql('SELECT count(*) FROM narrow', 'closing'), 20000, 'with all rows');
@@ -175,15 +176,16 @@ is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'nothing lost, nothing t
 sql('TRUNCATE odd');
 my $first = start('odd', q(if_exists => 'append', on_error => 'reject'));
 sql("SELECT migrate_wait($first)");
-$next = start('odd', qq(if_exists => 'truncate', on_error => 'extra', workers => 1, options => '{$slow}'));
+$next = start('odd', qq(if_exists => 'truncate', on_error => 'extra', workers => 1, options => '{"max_docs_per_second": 100}'));
 like(try_sql("SELECT migrate_replay($first)"), qr/ERROR:  table "public.odd" is being loaded by migration job $next\nHINT:  Wait for it/, 'no replay into a table that another job fills');
 sql("SELECT migrate_alter($next, max_docs_per_second => 0)");
 is(try_sql("SELECT migrate_wait($next)"), 'completed', 'which is not harmed');
 sql("SELECT migrate_forget($next)");
 
 # One statement cancels several jobs that are in an index build.
-my @jobs = map { start('odd', qq(target => 'held$_', options => '{"max_docs_per_second": 1500}')) } 1, 2;
+my @jobs = map { start('odd', qq(target => 'held$_', options => '{"max_docs_per_second": 100}')) } 1, 2;
 my $holder = FaultTest::Session->new($node, 'BEGIN; SELECT FROM held1, held2 LIMIT 0');
+sql("SELECT migrate_alter($_, max_docs_per_second => 0)") foreach @jobs;
 ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock')) == 2 }, 30), 'two jobs wait to build their keys') or diag(sql('SELECT * FROM migrate_jobs'));
 is(sql("SELECT migrate_cancel(job_id) FROM migrate_jobs WHERE finished_at IS NULL"), "canceling\ncanceling", 'both are canceled at once');
 ok(wait_for(sub { !grep { state_of($_) ne 'canceled' } @jobs }, 10), 'and end');
@@ -232,7 +234,7 @@ is(try_sql(qq(SET client_min_messages = error; SET mongo_migrate.maintenance_wor
 # ---------------------------------------------------------------------------
 
 my $proxy = Proxy->new($mongo);
-$job = sql(sprintf q(SET client_min_messages = error; SELECT migrate_start('%s', 'narrow', target => 'waits', workers => 1, options => '{"max_docs_per_second": 5000, "chunk_size": "64kB"}')), $proxy->uri('shop'));
+$job = sql(sprintf q(SET client_min_messages = error; SELECT migrate_start('%s', 'narrow', target => 'waits', workers => 1, options => '{"max_docs_per_second": 1000, "chunk_size": "64kB"}')), $proxy->uri('shop'));
 wait_rows($job);
 sql(q(CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END$$;
 	CREATE TRIGGER no_room BEFORE INSERT ON mongo_migrate.event FOR EACH ROW EXECUTE FUNCTION fill()));
@@ -262,7 +264,7 @@ like(try_sql(q(SET lock_timeout = '10s'; DROP EXTENSION mongo_migrate CASCADE), 
 is(sql("SELECT count(*) FROM migrate_events WHERE job_id = $job AND severity = 'warning'", 'doomed'), 0, 'and the copy goes on');
 my $began = time();
 sql('SET client_min_messages = error; DROP EXTENSION mongo_migrate CASCADE', 'doomed');
-cmp_ok(time() - $began, '<', 5, sprintf 'DROP EXTENSION takes %.1f s', time() - $began);
+cmp_ok(time() - $began, '<', 20, sprintf 'DROP EXTENSION takes %.1f s', time() - $began);
 ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mongo_migrate%')) == 0 }, 10), 'no worker is left');
 
 # ---------------------------------------------------------------------------

@@ -46,15 +46,16 @@ foreach my $way (@ways)
 		$t->sql(q(CREATE TABLE IF NOT EXISTS live (_id bigint PRIMARY KEY, text text, n bigint, _extra jsonb);
 			TRUNCATE live; INSERT INTO live VALUES (-1, 'mine')));
 		my $name = "$fault, split \"$split\", $where";
-		my $job = $t->start('live', rate => 5000, chunk => '128kB', options => $options, if_exists => $if_exists);
+		my $job = $t->start('live', rate => 1000, chunk => '128kB', options => $options, if_exists => $if_exists);
 		ok($split eq 'none' ? $t->until(q(SELECT count(*) > 0 FROM migrate_workers WHERE docs > 0)) : $t->copying($job), "$name: it is being read");
 		like($t->ask("SELECT split FROM migrate_jobs WHERE job_id = $job"), qr/^$split: /, "$name: in this way");
-		my $began = time();
 		# Whoever looks between a drop and the last insert sees something else.
 		my @stopped = $fault =~ /again/ ? ($t->pids('loader'), $t->pids('coordinator')) : ();
 		kill 'STOP', @stopped;
 		$t->mongo->python($faults{$fault});
 		kill 'CONT', @stopped;
+		my $began = time();
+		$t->hurry($job);
 		if ($fault =~ /view/ && $split eq 'id' && $if_exists eq 'replace')
 		{
 			like($t->error_of("SELECT migrate_wait($job)"), qr/ERROR:  cannot split "shop.live" by "id"\nDETAIL:  .*a view has no _id index/, "$name: as was asked for, which a view cannot be");

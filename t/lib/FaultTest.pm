@@ -146,6 +146,14 @@ sub start
 	return $job =~ s/\|//r;
 }
 
+# Lifts the throttle of a job that has not ended.
+sub hurry
+{
+	my ($self, $job) = @_;
+	$self->ask("SELECT migrate_alter(job_id, max_docs_per_second => 0) FROM migrate_jobs WHERE job_id = $job AND state IN ('queued', 'running')");
+	return;
+}
+
 sub state_of { my ($self, $job) = @_; return $self->ask("SELECT state FROM migrate_jobs WHERE job_id = $job"); }
 
 # Waits until rows are committed, but not all.
@@ -252,7 +260,7 @@ sub book_violations
 	return $sums eq '0|0|0|0' ? () : "the books of job $job do not close: $sums";
 }
 
-# What is wrong after a run, or nothing.  Expected: state ("completed"; others
+# What is wrong after a run, or nothing; the throttle is lifted.  Expected: state ("completed"; others
 # leave out what holds for complete jobs only), crashes (0), cursors that a
 # killed process may leave (0), seconds (120), collection and table ("mixed"),
 # options of compare.py.
@@ -262,6 +270,7 @@ sub violations
 	my $state = $e{state} // 'completed';
 	my $table = $e{table} // $e{collection} // 'mixed';
 	my @found;
+	$self->hurry($job);
 	wait_for(sub { $self->state_of($job) eq $state }, $e{seconds} // 120)
 	  or push @found, "job $job is " . $self->state_of($job) . ": " . $self->ask("SELECT message FROM migrate_jobs WHERE job_id = $job");
 	if ($state eq 'completed' && !@found)

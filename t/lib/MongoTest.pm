@@ -75,7 +75,7 @@ sub replica_set
 import time
 for left in reversed(range(100)):
     try:
-        client.admin.command('replSetInitiate', {'_id': 'rs0', 'members': [$list], 'settings': {'electionTimeoutMillis': 2000, 'chainingAllowed': False}})
+        client.admin.command('replSetInitiate', {'_id': 'rs0', 'members': [$list], 'settings': {'electionTimeoutMillis': 5000, 'chainingAllowed': False}})
         break
     except pymongo.errors.PyMongoError:
         if left == 0:
