@@ -348,7 +348,8 @@ BEGIN
                                       false, options);
   COMMIT;
   LOOP
-    state := @extschema@.migrate_wait(job_id, '1 min');
+    -- All arguments, of these very types: no other function can be meant.
+    state := @extschema@.migrate_wait(job_id, '1 min'::pg_catalog.interval, '10 s'::pg_catalog.interval);
     EXIT WHEN state IS NOT NULL;
     COMMIT;   -- lets go of the snapshot, which would keep VACUUM from all that is dead since
   END LOOP;

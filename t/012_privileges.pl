@@ -162,6 +162,11 @@ foreach my $call ("migrate_wait($odd)", "migrate_mapping($odd)", "migrate_summar
 }
 # A cheap function in a condition would see rows before the filter does, if the views let it.
 sql('GRANT CREATE ON SCHEMA public TO stranger');
+my $super = getpwuid $<;
+as('stranger', q(CREATE FUNCTION public.migrate_wait(bigint, text) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'taken in'; END$$;
+	CREATE FUNCTION public.migrate_wait(bigint, interval) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE 'taken in'; END$$));
+unlike(as($super, "CALL migrate_run('$uri', 'orders', target => 'ran')"), qr/ERROR/, 'migrate_run calls our functions alone');
+sql('DROP FUNCTION public.migrate_wait(bigint, text); DROP FUNCTION public.migrate_wait(bigint, interval)');
 as('stranger', q(CREATE FUNCTION public.peep(t text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$BEGIN RAISE NOTICE 'saw %', t; RETURN true; END$$));
 foreach my $column (map { "migrate_$_" } 'errors:message', 'errors:path', 'jobs:source', 'events:message', 'conflicts:path', 'stat_table:target', 'progress:target')
 {
@@ -284,7 +289,6 @@ sub allow
 	return;
 }
 
-my $super = getpwuid $<;
 foreach my $host ('169.254.169.254', '[fe80::1]', '[::ffff:169.254.169.254]', '169.254.0.1')
 {
 	like(reach('etl', "mongodb://$host/shop"), qr/ERROR:  permission denied to connect to MongoDB server .*\nDETAIL:  .* is a link-local address\.\nHINT:  Connections to link-local addresses are for superusers only/,
@@ -329,6 +333,11 @@ allow("localhost, 127.0.0.1:$port");
 is(reach('etl', "mongodb://localhost:$port/shop?replicaSet=rs0"), 3, 'unless they are listed, too');
 allow('169.254.0.0/16');
 like(reach('etl', 'mongodb://169.254.169.254/shop'), qr/is a link-local address/, 'link-local addresses cannot be listed');
+foreach my $hosts ('127.0.0.0/8', '*', '/tmp/mongodb-no-such.sock')
+{
+	allow($hosts);
+	like(reach('etl', 'mongodb://..%2F..%2F..%2Ftmp%2Fmongodb-no-such.sock/shop'), qr/ERROR:  permission denied to connect to MongoDB at "\.\./, "$hosts: a path that is relative does not pass");
+}
 allow('/tmp/mongodb-no-such.sock');
 like(reach('etl', "mongodb://$socket/shop"), qr/ERROR:  could not connect to MongoDB server/, 'a socket can');
 
@@ -382,6 +391,11 @@ foreach my $option (@options)
 }
 like(reach('etl', "mongodb://127.0.0.1:$port/shop?authMechanism=MONGODB-OIDC"), qr/ERROR:  (permission denied to use authentication mechanism|invalid MongoDB connection string)/, 'MONGODB-OIDC');
 like(reach('etl', "mongodb://127.0.0.1:$port/shop?tls%43AFile=/etc/passwd"), qr/ERROR:  invalid MongoDB connection string/, 'an encoded name of an option does not pass');
+# The driver would find other parts in it than we do.
+like(reach('etl', $_), qr/ERROR:  invalid MongoDB connection string\nDETAIL:  There is a backslash\.\nHINT:  Write "\\" as %5C/, "a backslash: $_")
+  foreach "mongodb://127.0.0.1:$port,x\\?appName=a/?compressors=zlib", "mongodb://127.0.0.1:$port/shop?appName=a\\&tlsCAFile=/etc/passwd", 'mongodb://bob\\:secret@127.0.0.1/';
+like(reach($super, 'mongodb://127.0.0.1/?tlsCertificateKeyFilePassword=first1&sslClientCertificateKeyPassword=second2'),
+	qr/\A(?!.*(?:first1|second2)).*DETAIL:  An option is given under two names/s, 'secrets under two names are not shown');
 like(reach('etl', "mongodb://127.0.0.1:$port/shop?tls=false;tlsCAFile=/etc/passwd"), qr/ERROR:  invalid MongoDB connection string/, 'nor does another separator');
 like(as('etl', "CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri', tls_ca_file '/etc/passwd')"), qr/ERROR:  permission denied to set option "tls_ca_file"/, 'tls_ca_file of a server');
 like(as('etl', "CREATE SERVER bad FOREIGN DATA WRAPPER mongo_migrate OPTIONS (uri '$uri', compressors 'zlib')"), qr/ERROR:  permission denied to set option "compressors"/, 'compressors of a server');

@@ -33,13 +33,13 @@ sub start
 
 sub completes
 {
-	my ($job, $restarts, $split, $name) = @_;
+	my ($job, $restarts, $split, $name, $table) = @_;
 	sql("SELECT migrate_alter($job, max_docs_per_second => 0)") if state_of($job) !~ /completed|failed/;
 	ok(wait_for(sub { state_of($job) =~ /completed|failed/ }, 90) && state_of($job) eq 'completed', "$name: completes")
 	  or diag(sql('SELECT * FROM migrate_jobs ORDER BY job_id DESC LIMIT 1; SELECT at, severity, message, detail FROM migrate_events ORDER BY event_id'));
 	is(restarts_of($job), $restarts, "$name: begun again $restarts times");
 	like(split_of($job), $split, "$name: split");
-	is($mongo->compare($node, 'shop.narrow', 'narrow', $uri), '', "$name: nothing lost, nothing twice, all equal");
+	is($mongo->compare($node, 'shop.narrow', $table // 'narrow', $uri), '', "$name: nothing lost, nothing twice, all equal");
 	return;
 }
 
@@ -125,8 +125,25 @@ is(join(' ', keys %seen), 'new', 'no rows of the old collection') or diag(explai
 $members[2]->python(q(client.admin.command('configureFailPoint', 'rsSyncApplyStop', mode='off')));
 $uri = $set;
 
+# An election does not end the job of a role that may not connect to all members.
+MongoTest::plain(0);
+sql("LOAD 'mongo_migrate'; ALTER SYSTEM SET mongo_migrate.allowed_hosts = '$hosts[0], $narrow'; SELECT pg_reload_conf()");
+wait_for(sub { sql("LOAD 'mongo_migrate'; SHOW mongo_migrate.allowed_hosts") =~ /, / }, 20);
+(undef, my $held) = $node->psql('postgres', "SET client_min_messages = error; SELECT migrate_start('mongodb://$hosts[0],$narrow/shop?replicaSet=rs0', 'narrow', target => 'held',
+	workers => 1, options => '{\"split\": \"id\", \"chunk_size\": \"1MB\", \"max_docs_per_second\": 500}')", extra_params => ['-U', 'narrow']);
+ok(wait_for(sub { sql("SELECT docs_done > 0 FROM migrate_stat_job WHERE job_id = $held") eq 't' }, 20), 'an election: a job runs');
+$_->python(q(client.admin.command('replSetFreeze', 60))) foreach @members[1, 2];
+$members[0]->try_python(q(client.admin.command('replSetStepDown', 8, force=True)));
+MongoTest::ask($node, "SELECT migrate_alter($held, max_docs_per_second => 0)");
+ok(wait_for(sub { sql("SELECT count(*) > 0 FROM migrate_events WHERE job_id = $held AND severity = 'warning'") eq 't' }, 20), 'an election: is noticed');
+completes($held, 0, qr/^id: /, 'an election', 'held');
+sql("LOAD 'mongo_migrate'; ALTER SYSTEM RESET mongo_migrate.allowed_hosts; SELECT pg_reload_conf()");
+$_->python(q(client.admin.command('replSetFreeze', 0))) foreach @members[1, 2];
+MongoTest::plain(1);
+ok(wait_for(sub { $members[0]->python(q(print(client.admin.command('hello')['isWritablePrimary']))) eq 'True' }, 60), 'an election: as it was');
+
 # Gone for longer than max_retry_time.
-$job = start();
+$job = start('', '6s');
 $members[0]->stop;
 completes($job, 1, qr/^record: .* on (?:$others)$/, 'lost member');
 like(told($job), qr/member $hosts[0] of MongoDB server ".*" is not available/, 'lost member: says so');

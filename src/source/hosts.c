@@ -254,6 +254,8 @@ MmHostAnswer
 mm_hosts_match(const char *list, const char *host, int port)
 {
 	MmHostAnswer answer = MM_HOST_DENIED;
+	/* The driver takes relative paths, too. */
+	bool		is_socket = strchr(host, '/') != NULL;
 	const char *trouble;
 	Item		item;
 
@@ -261,7 +263,7 @@ mm_hosts_match(const char *list, const char *host, int port)
 	{
 		if (trouble != NULL)
 			continue;
-		if (item.text[0] == '/' || host[0] == '/')
+		if (item.text[0] == '/' || is_socket)
 		{
 			if (strcmp(item.text, host) == 0)
 				return MM_HOST_ALLOWED;
@@ -271,7 +273,7 @@ mm_hosts_match(const char *list, const char *host, int port)
 		else if (is_port(&item, port) && matches_pattern(item.text, host))
 			return MM_HOST_ALLOWED;
 	}
-	return host[0] == '/' ? MM_HOST_DENIED : answer;
+	return is_socket ? MM_HOST_DENIED : answer;
 }
 
 bool

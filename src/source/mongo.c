@@ -35,6 +35,7 @@
 
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "source/uri.h"
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
 
@@ -215,6 +216,12 @@ mm_mongo_uri_new(const char *uri, bson_error_t *error)
 
 	start_driver();
 	memset(error, 0, sizeof(*error));
+	/* One that was stored before mm_uri_check() refused it. */
+	if (strchr(uri, '\\'))
+	{
+		strlcpy(error->message, MM_URI_BACKSLASH, sizeof(error->message));
+		return NULL;
+	}
 	holder->callback.func = free_uri;
 	holder->callback.arg = holder;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext,

@@ -406,6 +406,29 @@ forbidden_hint(const MmWire *wire)
 		MM_HOSTS_HINT;
 }
 
+/*
+ * Has a server said what it is?  Then only one of the kind that is wanted is
+ * missing, as in an election, whatever is wrong with others.
+ */
+static bool
+knows_a_server(const MmMongoSource *source)
+{
+	size_t		n;
+	mongoc_server_description_t **servers =
+		mongoc_client_get_server_descriptions(source->client, &n);
+	bool		found = false;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		const char *type = mongoc_server_description_type(servers[i]);
+
+		found = found || (strcmp(type, "Unknown") != 0 &&
+						  strcmp(type, "PossiblePrimary") != 0);
+	}
+	mongoc_server_descriptions_destroy_all(servers, n);
+	return found;
+}
+
 /* Messages 6 to 9. */
 static void
 set_connect_error(MmMongoSource *source, const bson_error_t *failure,
@@ -415,6 +438,8 @@ set_connect_error(MmMongoSource *source, const bson_error_t *failure,
 	char	   *detail = wire->failure_text[0] ?
 		clean_text(source, wire->failure_text) :
 		describe_failure(source, failure);
+	bool		passing = failure->domain == MONGOC_ERROR_SERVER_SELECTION &&
+		knows_a_server(source);
 
 	if (wire->failure == MM_WIRE_FORBIDDEN)
 	{
@@ -422,15 +447,16 @@ set_connect_error(MmMongoSource *source, const bson_error_t *failure,
 							psprintf("permission denied to connect to MongoDB server \"%s\"",
 									 source->name),
 							detail, forbidden_hint(wire));
+		error->transient = passing;
 		return;
 	}
 	mm_mongo_error_fill(error, ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION,
 						psprintf("could not connect to MongoDB server \"%s\"",
 								 source->name),
 						detail, connect_hint(source));
-	error->transient = wire->failure != MM_WIRE_TLS &&
-		wire->failure != MM_WIRE_TLS_CERTIFICATE &&
-		wire->failure != MM_WIRE_NO_TLS;
+	error->transient = passing || (wire->failure != MM_WIRE_TLS &&
+								   wire->failure != MM_WIRE_TLS_CERTIFICATE &&
+								   wire->failure != MM_WIRE_NO_TLS);
 
 	/* Whoever may name any host must not learn what listens where. */
 	if (source->coarse_errors)
@@ -465,7 +491,9 @@ set_connection_error(MmMongoSource *source, const bson_error_t *failure,
 {
 	const MmWire *wire = &source->wire;
 
-	if (wire->lost && (source->connected || wire->failure == MM_WIRE_OK))
+	if (wire->lost && (source->connected ||
+					   (wire->failure == MM_WIRE_OK &&
+						!source->coarse_errors)))
 		set_lost_error(source, failure, error);
 	else if (wire->failure != MM_WIRE_OK || !source->connected)
 		set_connect_error(source, failure, error);
@@ -540,12 +568,15 @@ mm_mongo_error_code(const MmMongoSource *source)
 	return (int) bson_iter_as_int64(&iter);
 }
 
-/* Message 1, with the driver's reason. */
+/* Message 1, with the driver's reason, unless that shows values. */
 void
 mm_mongo_error_uri(const bson_error_t *failure, MmSourceError *error)
 {
 	mm_mongo_error_fill(error, ERRCODE_INVALID_PARAMETER_VALUE,
 						"invalid MongoDB connection string",
+						strncmp(failure->message, "Deprecated option",
+								strlen("Deprecated option")) == 0 ?
+						"An option is given under two names with different values." :
 						psprintf("%s.", clean_text(NULL, failure->message)),
 						strstr(failure->message, "Invalid host string") ?
 						"Write hosts as host:port, IPv6 addresses in brackets, sockets as %2Ftmp%2Fmongodb-27017.sock, and a \"/\" before the \"?\"." :

@@ -109,7 +109,8 @@ is_code(const bson_iter_t *iter)
 /*
  * The server's first message has attributes in any order, for the driver:
  * "r=nonce,s=salt,i=count" (RFC 5802).  Payloads of other mechanisms begin
- * with something else.
+ * with something else.  Behind a letter the driver looks for "=" also where
+ * the payload has ended.
  */
 static bool
 is_payload(const bson_iter_t *iter)
@@ -122,13 +123,15 @@ is_payload(const bson_iter_t *iter)
 	if (!BSON_ITER_HOLDS_BINARY(iter))
 		return true;
 	bson_iter_binary(iter, NULL, &len, &data);
-	if (len < 2 || data[1] != '=')
+	if (len == 0 || (len > 1 && data[1] != '='))
 		return true;
 	for (end = data + len; data < end; data = comma + 1)
 	{
 		comma = memchr(data, ',', end - data);
 		if (comma == NULL)
 			comma = end;
+		if (comma - data < 2 || data[1] != '=')
+			return false;
 		if (*data == 'i' &&
 			comma - data > (ptrdiff_t) strlen("i=") + MAX_ITERATION_DIGITS)
 			return false;

@@ -390,7 +390,11 @@ find_member(MmMongoSource *source, const MmCollection *collection,
 	return true;
 }
 
-/* Does MM_SPLIT_AUTO mean one chunk?  *reason says why. */
+/*
+ * Does MM_SPLIT_AUTO mean one chunk?  *reason says why.  Not because of its
+ * size when there is a filter: when it is read, it may be by an index after
+ * all.
+ */
 static bool
 wants_one_chunk(MmMongoSource *source, const MmCollection *collection,
 				const char *filter, int64 chunk_bytes, const char **reason,
@@ -403,7 +407,7 @@ wants_one_chunk(MmMongoSource *source, const MmCollection *collection,
 		return false;
 	if (*moving)
 		*reason = "an index answers the filter";
-	else if (collection->bytes <= chunk_bytes)
+	else if (filter == NULL && collection->bytes <= chunk_bytes)
 		*reason = "the collection is small";
 	return true;
 }

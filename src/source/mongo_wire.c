@@ -30,9 +30,9 @@
  * found".  So each failure is noted here as a sentence, for the DETAIL of the
  * error.
  *
- * XXX A process signal barrier (DROP DATABASE elsewhere) is only served when
- * the driver has returned, so it waits for a silent server as long as the
- * socket timeout.
+ * A process signal barrier, for which DROP DATABASE and others wait in all of
+ * the cluster, is served right here: it closes files and calls nothing of the
+ * driver, and no error of it leaves this file.
  *
  *-------------------------------------------------------------------------
  */
@@ -41,10 +41,12 @@
 #include <poll.h>
 
 #include "compat.h"
+#include "miscadmin.h"
 #include "pgstat.h"
 #include "source/mongo.h"
 #include "source/mongo_wire.h"
 #include "storage/pmsignal.h"
+#include "storage/procsignal.h"
 
 /* Longest time that a wait does not look around. */
 #define SLICE_MS	100
@@ -137,6 +139,24 @@ mm_mongo_wire_deadline(int timeout_ms)
 	return bson_get_monotonic_time() + (int64) timeout_ms * 1000;
 }
 
+static void
+serve_barrier(void)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		ProcessProcSignalBarrier();
+	}
+	PG_CATCH();
+	{
+		/* It is still pending, and raised again outside. */
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
 MmWireWait
 mm_mongo_wire_wait(MmWire *wire, struct pollfd *fds, int nfds,
 				   int64 deadline)
@@ -148,6 +168,8 @@ mm_mongo_wire_wait(MmWire *wire, struct pollfd *fds, int nfds,
 
 		if (mm_mongo_wire_must_leave(wire))
 			return MM_WIRE_WAIT_LEFT;
+		if (ProcSignalBarrierPending)
+			serve_barrier();
 
 		left = deadline - bson_get_monotonic_time();
 		left = Max(0, Min(left, SLICE_MS * 1000));

@@ -9,6 +9,8 @@
  * - takes a password with an unencoded "@" or "/" and later prints a part of
  *	 it as a host name or a database,
  * - prints user name and password when one of them holds a ":",
+ * - takes a backslash to hide the character behind it, so that its parts are
+ *	 others than those found here,
  * - ignores options that it does not know.
  *
  * A string is cut into "scheme://[userinfo@]hosts[/database][?options]".  The
@@ -290,6 +292,8 @@ mm_uri_check(const char *uri, bool superuser, const char *scheme_hint)
 	if (!mm_uri_has_scheme(uri))
 		raise_invalid("It must start with \"mongodb://\" or \"mongodb+srv://\".",
 					  scheme_hint);
+	if (strchr(uri, '\\'))
+		raise_invalid(MM_URI_BACKSLASH ".", "Write \"\\\" as %5C.");
 	parts = cut_uri(uri);
 	check_userinfo(&parts);
 	check_options(&parts, superuser);

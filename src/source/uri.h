@@ -14,6 +14,8 @@
 #define MM_URI_SUPERUSER_OPTIONS \
 	"Options that name files of the server's machine, weaken TLS or ask for compressed replies are for superusers only."
 
+#define MM_URI_BACKSLASH "There is a backslash"
+
 /* What a connection string says, decoded; NULL where it says nothing. */
 typedef struct MmUriFacts
 {
