@@ -236,6 +236,22 @@ wait_for(sub { sql("SELECT rejected > 10 FROM migrate_jobs WHERE job_id = $job")
 sql("SELECT migrate_alter($job, reject_limit => 5)");
 like(error_of("SELECT migrate_wait($job)"), qr/documents rejected, the limit is 5\n/, 'a limit that is set lower is obeyed at once');
 
+# --- a chunk in one transaction
+
+$job = start('narrow', q(target => 'whole', mapping => '{"format": 1, "on_error": "reject", "fields": [{"path": "_id", "column": "_id", "type": "text"},
+	{"path": "name", "column": "name", "type": "bigint"}]}', options => '{"split": "none", "reject_limit": 10}'));
+$err = error_of("SELECT migrate_wait($job)");
+like($err, qr/ERROR:  migration job $job failed: 1\d\d\d\d documents rejected, the limit is 10\nDETAIL:  1\d\d\d\d of them: .* first in _id .*\nHINT:  Change the mapping, or raise the limit with migrate_alter\($job, reject_limit/, 'is not read to its end, either');
+is(sql("SELECT count(*) FROM migrate_errors WHERE job_id = $job"), 0, 'its rejects are gone with it');
+
+# --- a throttle holds no transaction for long
+
+$job = start('narrow', q(target => 'crawls', workers => 1, options => '{"split": "record"}'), 100);
+my $paced = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'mongo_migrate loader' AND wait_event = 'Extension' AND xact_start IS NULL);
+ok(wait_for(sub { sql("SELECT docs_done > 0 FROM migrate_stat_job WHERE job_id = $job") eq 't' && sql($paced) eq '1' && do { sleep 1; 1 } && sql($paced) eq '1' }, 60), 'the rest of a reply is slept off between transactions')
+  or diag(sql('SELECT * FROM pg_stat_activity'));
+sql("SELECT migrate_cancel($job); SELECT migrate_wait($job)");
+
 # --- a document stops the job (message 20): one chunk fails, one is tried again
 
 sql("CREATE TABLE late $columns; CREATE TABLE stopped $columns");

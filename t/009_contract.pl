@@ -281,6 +281,8 @@ is(sql(q(SELECT string_agg(concat_ws(' ', _id, 'userID ' || user_id, 'user_id ' 
 # Null is as good as absent, also where nothing is left over.
 $mongo->python(q(client.shop.nulls.insert_many([{'_id': 1, 'note': None}, {'_id': 2}])));
 sql('CREATE TABLE nulls (_id bigint PRIMARY KEY)');
+like(error_of("SELECT migrate_start('$uri', 'nulls', mapping => '{\"format\": 1, \"extra_column\": \"$_\", \"fields\": [{\"path\": \"_id\", \"column\": \"_id\", \"type\": \"bigint\"}]}')"),
+	qr/ERROR:  invalid mapping: .*extra_column.* a name of 1 to 63 bytes/s, 'extra_column: a name that is none') foreach '', 'x' x 70;
 load_ok('nulls', q(if_exists => 'append', mapping => '{"format": 1, "extra_column": null, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}]}'), 'null without a column');
 is(sql('SELECT count(*) FROM nulls'), 2, 'is no reason to reject a document');
 

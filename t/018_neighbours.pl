@@ -198,6 +198,58 @@ is(sql("BEGIN; SELECT migrate_cancel($job, drop_target => true); SELECT migrate_
 is(try_sql("SELECT migrate_wait($job)"), 'canceled', 'it ends');
 is(sql(q(SELECT to_regclass('kept') IS NOT NULL)), 't', 'and the table stays');
 
+# A cancel that is undone: nobody is disturbed.
+$job = start('narrow', qq(target => 'undone', workers => 1, options => '{$slow}'));
+wait_rows($job);
+sql("BEGIN; SAVEPOINT s; SELECT migrate_cancel($job); ROLLBACK TO s; SAVEPOINT t; SELECT 1; RELEASE t; COMMIT");
+sql("DO \$\$ BEGIN PERFORM migrate_cancel($job); RAISE 'undone'; EXCEPTION WHEN OTHERS THEN NULL; END\$\$");
+sleep 1;
+is(sql("SELECT state, generation FROM mongo_migrate.job WHERE job_id = $job"), 'running|1', 'a cancel that is undone disturbs nobody');
+sql("BEGIN; SAVEPOINT s; SELECT migrate_cancel($job); RELEASE s; COMMIT");
+is(try_sql("SELECT migrate_wait($job)"), 'canceled', 'one that is not, does');
+
+# The name of the target goes to another table while the job waits for its lock.
+sub at_lock { my ($mode) = @_; return wait_for(sub { sql("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = '$mode'") eq '1' }, 30); }
+sql('CREATE TABLE stranger (LIKE odd)');
+$job = start('odd', q(target => 'swapped', workers => 1, options => '{"max_docs_per_second": 100}'));
+my $swapper = FaultTest::Session->new($node, 'BEGIN; SELECT FROM swapped LIMIT 0');
+sql("SELECT migrate_alter($job, max_docs_per_second => 0)");
+ok(at_lock('AccessExclusiveLock'), 'a key waits for a lock');
+$swapper->send('ALTER TABLE swapped RENAME TO swapped_away; ALTER TABLE stranger RENAME TO swapped; COMMIT');
+is(try_sql("SELECT migrate_wait($job)"), 'completed', 'the table gets another name meanwhile');
+is(sql(q(SELECT conrelid::regclass FROM pg_constraint WHERE contype = 'p' AND conrelid IN ('swapped'::regclass, 'swapped_away'::regclass))), 'swapped_away', 'and its key, and no other one of its name');
+$swapper->end;
+$swapper = FaultTest::Session->new($node, 'BEGIN; SELECT FROM swapped_away LIMIT 0');
+my $dropping = FaultTest::Session->new($node, 'SELECT 1');
+sql("UPDATE mongo_migrate.job SET state = 'paused', finished_at = NULL WHERE job_id = $job");
+$dropping->send("SELECT migrate_cancel($job, drop_target => true)");
+ok(at_lock('AccessExclusiveLock'), 'a drop waits for a lock');
+$swapper->send('ALTER TABLE swapped_away RENAME TO swapped_again; ALTER TABLE swapped RENAME TO swapped_away; COMMIT');
+ok(wait_for(sub { $dropping->{run}->pump_nb; $dropping->{out} =~ /canceled/ }, 20), 'and is done');
+is(sql(q(SELECT to_regclass('swapped_again') IS NULL, to_regclass('swapped_away') IS NULL)), 't|f', 'the right one is dropped');
+$_->end foreach $swapper, $dropping;
+
+# Nor is the count a query by name: the owner of the schema could put code of his own there.
+$job = start('odd', q(target => 'counted', workers => 1, options => '{"max_docs_per_second": 100}'));
+$swapper = FaultTest::Session->new($node, 'BEGIN; LOCK TABLE counted IN ROW EXCLUSIVE MODE');
+sql("SELECT migrate_alter($job, max_docs_per_second => 0)");
+ok(at_lock('AccessExclusiveLock'), 'a key waits for a lock');
+my $analyzing = FaultTest::Session->new($node, 'BEGIN');
+$analyzing->send('LOCK TABLE counted IN SHARE UPDATE EXCLUSIVE MODE');
+ok(at_lock('ShareUpdateExclusiveLock'), 'somebody waits behind it');
+$swapper->send('COMMIT');
+ok(at_lock('ShareUpdateExclusiveLock'), 'ANALYZE waits for one');
+sql(q(CREATE TABLE called (); CREATE FUNCTION evil() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN ALTER TABLE called ADD COLUMN was int; RETURN true; END$$));
+my $schema_owner = FaultTest::Session->new($node, 'BEGIN');
+$schema_owner->send('DROP TABLE counted');
+ok(at_lock('AccessExclusiveLock'), 'a DROP waits for ANALYZE');
+$analyzing->send('COMMIT');
+ok(at_lock('AccessShareLock'), 'and the count for it');
+$schema_owner->send('CREATE VIEW counted AS SELECT 1 AS _id WHERE evil(); COMMIT');
+like(try_sql("SELECT migrate_wait($job)"), qr/ERROR:.*the target table "public.counted" was dropped/, 'a view in place of the table');
+is(sql(q(SELECT count(*) FROM pg_attribute WHERE attrelid = 'called'::regclass AND attname = 'was')), 0, 'is not read');
+$_->end foreach $swapper, $analyzing, $schema_owner;
+
 # A transaction that is prepared.
 $job = start('narrow', qq(target => 'prepared', workers => 1, options => '{$slow}'));
 wait_rows($job);
@@ -230,10 +282,23 @@ sql('DROP EVENT TRIGGER secure');
 is(try_sql(qq(SET client_min_messages = error; SET mongo_migrate.maintenance_work_mem = 0; SELECT count(migrate_start('$uri', 'odd', target => 'little')); SELECT migrate_wait())), "1\ncompleted", 'no memory for the key');
 
 # ---------------------------------------------------------------------------
-# A full disk under our own tables
+# A server that is silent
 # ---------------------------------------------------------------------------
 
 my $proxy = Proxy->new($mongo);
+sql('CREATE DATABASE passing');
+my $silent = FaultTest::Session->new($node, 'SELECT 1');
+$proxy->tell('stall');
+$silent->send(sprintf "SELECT count(*) FROM migrate_list_collections('%s')", $proxy->uri('shop'));
+ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT count(*) FROM migrate_list_%' AND wait_event_type = 'Extension')) eq '1' }, 20), 'a session waits for a silent server');
+is(try_sql(q(SET statement_timeout = '8s'; DROP DATABASE passing)), '', 'DROP DATABASE does not wait for it');
+$proxy->tell('pass');
+$silent->end;
+
+# ---------------------------------------------------------------------------
+# A full disk under our own tables
+# ---------------------------------------------------------------------------
+
 $job = sql(sprintf q(SET client_min_messages = error; SELECT migrate_start('%s', 'narrow', target => 'waits', workers => 1, options => '{"max_docs_per_second": 1000, "chunk_size": "64kB"}')), $proxy->uri('shop'));
 wait_rows($job);
 sql(q(CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no space left' USING ERRCODE = 'disk_full'; END$$;

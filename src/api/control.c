@@ -156,8 +156,14 @@ migrate_retry(PG_FUNCTION_ARGS)
  * ---------------------------------------------------------------------
  */
 
-/* Coordinators to wake when the transaction commits, in its memory. */
-static List *wake_pids = NIL;
+/* A coordinator to wake when the transaction commits. */
+typedef struct Wake
+{
+	int			pid;
+	SubTransactionId subid;		/* in which that was asked for */
+} Wake;
+
+static List *wakes = NIL;		/* of Wake *, in the transaction's memory */
 static bool callback_registered = false;
 
 static void
@@ -169,9 +175,28 @@ wake_at_commit(XactEvent event, void *arg)
 		event != XACT_EVENT_PREPARE)
 		return;
 	if (event == XACT_EVENT_COMMIT)
-		foreach(lc, wake_pids)
-			kill(lfirst_int(lc), SIGINT);
-	wake_pids = NIL;
+		foreach(lc, wakes)
+			kill(((Wake *) lfirst(lc))->pid, SIGINT);
+	wakes = NIL;
+}
+
+static void
+forget_undone(SubXactEvent event, SubTransactionId subid,
+			  SubTransactionId parent, void *arg)
+{
+	ListCell   *lc;
+
+	foreach(lc, wakes)
+	{
+		Wake	   *wake = lfirst(lc);
+
+		if (wake->subid != subid)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			wake->subid = parent;
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+			wakes = foreach_delete_current(wakes, lc);
+	}
 }
 
 /*
@@ -182,11 +207,17 @@ static void
 wake_coordinator(int pid)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	Wake	   *wake = palloc(sizeof(Wake));
 
 	if (!callback_registered)
+	{
 		RegisterXactCallback(wake_at_commit, NULL);
+		RegisterSubXactCallback(forget_undone, NULL);
+	}
 	callback_registered = true;
-	wake_pids = lappend_int(wake_pids, pid);
+	wake->pid = pid;
+	wake->subid = GetCurrentSubTransactionId();
+	wakes = lappend(wakes, wake);
 	MemoryContextSwitchTo(old);
 }
 

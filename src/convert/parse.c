@@ -309,6 +309,14 @@ refuse_later(const Place *place)
 }
 
 static void
+check_column_name(const char *name, const Place *place, const char *key)
+{
+	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
+		fail(place_of(place, key),
+			 psprintf("a name of 1 to %d bytes", NAMEDATALEN - 1));
+}
+
+static void
 read_column(MmField *field, const Place *place)
 {
 	static const char *const none[] = {"path", "kind"};
@@ -319,9 +327,7 @@ read_column(MmField *field, const Place *place)
 		return;
 	}
 	field->column = need_text(place, "column");
-	if (field->column[0] == '\0' || strlen(field->column) >= NAMEDATALEN)
-		fail(place_of(place, "column"),
-			 psprintf("a name of 1 to %d bytes", NAMEDATALEN - 1));
+	check_column_name(field->column, place, "column");
 	field->type = need_text(place, "type");
 	field->not_null = find_boolean(place, "not_null");
 	field->default_text = find_scalar(place, "default");
@@ -669,6 +675,8 @@ read_extra_column(MmContract *contract, const Place *root)
 
 	contract->extra_column = value == NULL ? EXTRA_COLUMN :
 		find_text(root, key);
+	if (contract->extra_column != NULL)
+		check_column_name(contract->extra_column, root, key);
 }
 
 /* Where the contract says nothing, the column of _id is the key. */

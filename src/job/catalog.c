@@ -462,8 +462,8 @@ mm_catalog_return(FunctionCallInfo fcinfo, const char *sql,
 	return (Datum) 0;
 }
 
-static void
-sql_begin(const char *sql)
+void
+mm_sql_run(const char *sql)
 {
 	int			rc;
 
@@ -472,22 +472,5 @@ sql_begin(const char *sql)
 	rc = SPI_execute(sql, false, 0);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(rc));
-}
-
-void
-mm_sql_run(const char *sql)
-{
-	sql_begin(sql);
 	SPI_finish();
-}
-
-int64
-mm_sql_run_int8(const char *sql)
-{
-	int64		result;
-
-	sql_begin(sql);
-	result = mm_row_int8(0, 1);
-	SPI_finish();
-	return result;
 }

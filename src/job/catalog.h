@@ -93,8 +93,6 @@ extern Datum mm_catalog_return(FunctionCallInfo fcinfo, const char *sql,
 
 /* Runs one statement as the current user, outside of any scope. */
 extern void mm_sql_run(const char *sql);
-/* Same; returns the bigint that its only row holds. */
-extern int64 mm_sql_run_int8(const char *sql);
 
 /* job_rows.c */
 extern const char *mm_state_name(MmJobState state);

@@ -125,11 +125,13 @@ static MmJobState
 read_state(Coordinator *c)
 {
 	MmJob	   *job;
+	MmJobState	state;
 
 	mm_worker_tx_begin();
 	job = load_job(c, false);
+	state = job == NULL ? MM_JOB_CANCELED : job->state;
 	mm_worker_tx_commit();
-	return job == NULL ? MM_JOB_CANCELED : job->state;
+	return state;
 }
 
 /* For waits inside the phases: is the job to stop?  Not in a transaction. */
@@ -662,7 +664,9 @@ begin_running(Coordinator *c)
 	mm_worker_tx_begin();
 	MemoryContextSwitchTo(c->context);
 	c->job = load_job(c, true);
-	run = c->job != NULL && is_to_run(c->job->state);
+	/* Its state may have changed behind the wait for its turn. */
+	run = c->job != NULL && is_to_run(c->job->state) &&
+		mm_queue_may_run(c->job->state == MM_JOB_RUNNING);
 	if (run)
 	{
 		create_crew(c);

@@ -60,6 +60,9 @@
 /* In careful mode a batch is a savepoint; of 64 a process keeps track. */
 #define CAREFUL_BATCHES	48
 
+/* Beyond reject_limit, of a chunk in one transaction. */
+#define REJECTS_AT_ONCE	10000
+
 /* How soon a loader that waits for the throttle sees another rate. */
 #define PACE_SLICE_MS 100
 
@@ -404,6 +407,32 @@ give_way(Loader *l)
 }
 
 /*
+ * Message 19 for a chunk in one transaction, whose rejects nobody else sees
+ * before it ends, and would not see if it ended here: that is better only when
+ * there are many of them.
+ */
+static void
+check_reject_limit(Loader *l)
+{
+	int64		limit = pg_atomic_read_u64(&l->shared->reject_limit);
+	long long	job_id = l->job->job_id;
+	const char *view;
+	char	   *reason;
+
+	if (limit < 0 || l->books.docs_rejected <= limit + REJECTS_AT_ONCE)
+		return;
+	reason = mm_letter_worst(job_id, &view);
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
+					job_id, (long long) l->books.docs_rejected,
+					(long long) limit),
+			 reason ? errdetail_internal("%s", reason) : 0,
+			 errhint("Change the mapping, or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
+					 job_id, job_id)));
+}
+
+/*
  * What is not done for each document.  True: the transaction should end, as
  * the job is to stop or a checkpoint is due.
  */
@@ -411,8 +440,12 @@ static bool
 look_around(Loader *l, uint32 rate)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (l->table->split == MM_SPLIT_NONE && mm_catalog_is_wanted())
-		give_way(l);
+	if (l->table->split == MM_SPLIT_NONE)
+	{
+		if (mm_catalog_is_wanted())
+			give_way(l);
+		check_reject_limit(l);
+	}
 	if (pace_due(l, rate))
 		pace(l, rate);
 	return stop_wanted() ||
@@ -468,13 +501,29 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 	return next;
 }
 
+/*
+ * What the rest of a reply, read up to its position, was ahead of the rate.
+ * It may be minutes, in which no transaction is to be open.
+ */
+static void
+pace_rest(Loader *l)
+{
+	uint32		rate = pg_atomic_read_u32(&l->shared->max_docs_per_second);
+
+	if (pace_due(l, rate))
+		pace(l, rate);
+}
+
 static CopyEnd
 copy_stream(Loader *l, MmSourceError *error)
 {
 	for (;;)
 	{
-		MmBatch    *batch = begin_checkpoint(l);
+		MmBatch    *batch;
 		MmNext		next;
+
+		pace_rest(l);
+		batch = begin_checkpoint(l);
 
 		if (batch == NULL)
 		{

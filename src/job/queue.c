@@ -437,6 +437,12 @@ give_job_back(int64 job_id)
 }
 
 /* The job is queued, and this is its coordinator. */
+bool
+mm_queue_may_run(bool has_run)
+{
+	return has_run ? begin_to_run(true) : is_running;
+}
+
 static Turn
 look_at_queue(int64 job_id)
 {

@@ -33,6 +33,12 @@ extern void mm_queue_enter(int64 job_id, Oid owner);
  */
 extern bool mm_queue_wait(int64 job_id);
 
+/*
+ * Behind that, with the job's row locked, which is queued or has run before
+ * (which goes on whatever the limit): is it counted among those that run?
+ */
+extern bool mm_queue_may_run(bool has_run);
+
 /* The job that was waited for is running, or is not queued any more. */
 extern void mm_queue_came(void);
 

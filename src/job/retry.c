@@ -6,7 +6,8 @@
  * The clock runs from the first failure after the last progress.  The last
  * wait is cut so that the last attempt is made when the time is up, neither
  * before nor much later: an outage shorter than max_retry_time never ends a
- * job.
+ * job.  An attempt that took longer than that before it failed has met another
+ * outage; of such, which may be hours of work each, there are max_attempts.
  *
  * The longest delay is short enough that a job is at work again within 15 s
  * after a server has come back, whenever that is.
@@ -101,6 +102,15 @@ wait_until(TimestampTz end, bool (*stop) (void))
 	}
 }
 
+/* Has the last attempt lasted so long that this is another outage? */
+static bool
+is_another(MmRetry *retry, const MmJob *job, TimestampTz now)
+{
+	return TimestampDifferenceExceeds(retry->waited, now,
+									  job->options.max_retry_time_ms) &&
+		++retry->outages < job->options.max_attempts;
+}
+
 bool
 mm_retry_wait(MmRetry *retry, const MmJob *job, MmPhase phase,
 			  const MmFailure *failure, bool (*stop) (void))
@@ -109,8 +119,11 @@ mm_retry_wait(MmRetry *retry, const MmJob *job, MmPhase phase,
 	TimestampTz last;
 	long		left;
 
-	if (retry->since == 0)
+	if (retry->since == 0 || is_another(retry, job, now))
+	{
 		retry->since = now;
+		retry->delay_ms = 0;
+	}
 	retry->failures++;
 	last = TimestampTzPlusMilliseconds(retry->since,
 									   job->options.max_retry_time_ms);
@@ -122,6 +135,7 @@ mm_retry_wait(MmRetry *retry, const MmJob *job, MmPhase phase,
 	retry->delay_ms = Min(retry->delay_ms, left);
 	try_note_failure(retry, job, phase, failure);
 	wait_until(TimestampTzPlusMilliseconds(now, retry->delay_ms), stop);
+	retry->waited = GetCurrentTimestamp();
 	return true;
 }
 

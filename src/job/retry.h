@@ -19,6 +19,8 @@ typedef struct MmRetry
 	TimestampTz since;			/* first failure after progress; 0: none */
 	int			failures;		/* since then */
 	int			delay_ms;		/* of the last wait; 0: none yet */
+	TimestampTz waited;			/* until when it lasted */
+	int			outages;		/* before this one, since then */
 } MmRetry;
 
 /* Errors of the target, or of our own tables, that pass by themselves. */

@@ -3,8 +3,10 @@
  * steps.c
  *	  The steps of a table around its copy: plan, index, analyze, verify.
  *
- * SQL on the target runs as the job's owner, by names looked up anew from
- * the table's OID, so that a renamed table is still the right one.
+ * SQL on the target runs as the job's owner, by the name that the table has
+ * once it is locked by its OID: a statement that had to wait for its lock
+ * would take whatever bears the name then.  Nothing here runs code of those
+ * who own the table's schema.
  *
  *-------------------------------------------------------------------------
  */
@@ -14,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -52,13 +55,15 @@ step_context(void)
 	return context;
 }
 
-/* Qualified and quoted; raises 42P01 when the table is gone. */
 char *
-mm_step_target_name(const MmJobTable *table)
+mm_step_lock_target(const MmJobTable *table, LOCKMODE lock)
 {
-	char	   *name = get_rel_name(table->relid);
+	char	   *name;
 
-	if (name == NULL)
+	LockRelationOid(table->relid, lock);
+	name = get_rel_name(table->relid);
+	/* Up to PostgreSQL 15 a table can become a view. */
+	if (name == NULL || get_rel_relkind(table->relid) != RELKIND_RELATION)
 		mm_worker_raise_dropped(table);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
 									  name);
@@ -124,14 +129,13 @@ mm_step_key_sql(const char *table, const MmContract *contract,
 static void
 add_key(const MmJob *job, const MmJobTable *table)
 {
-	char	   *sql = mm_step_key_sql(mm_step_target_name(table),
-									  table->contract,
-									  job->options.tablespace);
-
-	if (!table->created || sql == NULL || has_primary_key(table->relid))
+	if (!table->created || table->contract->key_columns == NIL ||
+		has_primary_key(table->relid))
 		return;
 	set_index_memory(job);
-	mm_sql_run(sql);
+	mm_sql_run(mm_step_key_sql(mm_step_lock_target(table,
+												   AccessExclusiveLock),
+							   table->contract, job->options.tablespace));
 	mm_debug_point("index_build");
 }
 
@@ -207,7 +211,8 @@ static int
 begin_again(const MmJob *job, MmJobTable *table)
 {
 	mm_watch_lock_alone(job, table);
-	mm_sql_run(psprintf("TRUNCATE ONLY %s", mm_step_target_name(table)));
+	mm_sql_run(psprintf("TRUNCATE ONLY %s",
+						mm_step_lock_target(table, AccessExclusiveLock)));
 	if (table->restarts + 1 >= MM_MAX_RESTARTS)
 		add_key(job, table);
 	CommandCounterIncrement();
@@ -304,7 +309,9 @@ mm_step_analyze(const MmJob *job, const MmJobTable *table)
 	if (!job->options.analyze)
 		return;
 	mm_worker_tx_begin();
-	mm_sql_run(psprintf("ANALYZE %s", mm_step_target_name(table)));
+	mm_sql_run(psprintf("ANALYZE %s",
+						mm_step_lock_target(table,
+											ShareUpdateExclusiveLock)));
 	mm_worker_tx_commit();
 }
 
@@ -332,8 +339,7 @@ verify_target(const MmJob *job, const MmJobTable *table,
 					 "The owner of the job has no SELECT privilege on it.");
 		return;
 	}
-	rows = mm_sql_run_int8(psprintf("SELECT pg_catalog.count(*) FROM ONLY %s",
-									   mm_step_target_name(table)));
+	rows = mm_watch_rows(table);
 	mm_job_set_verify_rows(job->job_id, table->table_no, rows);
 	if (!mm_watch_is_complete(table, rows, books->rows_inserted))
 		mm_watch_raise_missing(table, rows, books->rows_inserted);
@@ -438,13 +444,16 @@ mm_step_drop_target(const MmJob *job)
 	foreach(lc, mm_job_load_tables(job->job_id))
 	{
 		MmJobTable *table = lfirst(lc);
+		char	   *name;
 
 		if (!table->created || get_rel_name(table->relid) == NULL)
 			continue;
+		/* Before the look: a job that starts now has a lock. */
+		name = mm_step_lock_target(table, AccessExclusiveLock);
 		check_alone(job, table);
 		SetUserIdAndSecContext(job->owner, save_sec_context |
 							   SECURITY_RESTRICTED_OPERATION);
-		mm_sql_run(psprintf("DROP TABLE %s", mm_step_target_name(table)));
+		mm_sql_run(psprintf("DROP TABLE %s", name));
 		SetUserIdAndSecContext(save_userid, save_sec_context);
 	}
 }

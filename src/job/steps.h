@@ -11,10 +11,15 @@
 #ifndef MM_STEPS_H
 #define MM_STEPS_H
 
+#include "storage/lockdefs.h"
+
 #include "job/job.h"
 
-/* The name that the table has now, qualified and quoted; raises 42P01. */
-extern char *mm_step_target_name(const MmJobTable *table);
+/*
+ * Locks the target until the end of the transaction; returns the name that it
+ * has then, qualified and quoted.  Raises 42P01 when it is gone.
+ */
+extern char *mm_step_lock_target(const MmJobTable *table, LOCKMODE lock);
 /*
  * How to cut a collection; limit: the option chunk_size, fresh: no rows but
  * ours are in the target.

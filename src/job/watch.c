@@ -224,6 +224,22 @@ mm_watch_lock_alone(const MmJob *job, const MmJobTable *table)
 	(void) compare_rows(job, table, AccessExclusiveLock, NULL);
 }
 
+int64
+mm_watch_rows(const MmJobTable *table)
+{
+	Relation	rel = try_relation_open(table->relid, AccessShareLock);
+	Count		count = {0};
+	int64		rows;
+
+	if (rel == NULL || rel->rd_rel->relkind != RELKIND_RELATION)
+		mm_worker_raise_dropped(table);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	rows = count_rows(rel, &count);
+	PopActiveSnapshot();
+	relation_close(rel, NoLock);
+	return rows;
+}
+
 /* Counts rows and books in one snapshot. */
 static Oid
 count_anew(const MmJob *job, const MmJobTable *table, bool (*tick) (void))

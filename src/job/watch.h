@@ -36,6 +36,9 @@ extern bool mm_watch_count(const MmJob *job, MmJobTable *table, MmPhase phase,
  */
 extern void mm_watch_lock_alone(const MmJob *job, const MmJobTable *table);
 
+/* The rows that it has; raises when it is gone.  Within a transaction. */
+extern int64 mm_watch_rows(const MmJobTable *table);
+
 /* Raises that the table does not hold the rows that were stored. */
 extern void mm_watch_raise_missing(const MmJobTable *table, int64 rows,
 								   int64 stored) pg_attribute_noreturn();

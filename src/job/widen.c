@@ -162,7 +162,7 @@ static void
 add_column(const MmJobTable *table, const MmContract *contract,
 		   MmField *field)
 {
-	char	   *name = mm_step_target_name(table);
+	char	   *name = mm_step_lock_target(table, AccessExclusiveLock);
 	char	   *comment = psprintf("MongoDB: %s %s (%s)", contract->namespace,
 								   field->path, field->bson_types);
 
