@@ -180,7 +180,8 @@ mm_shared_set_limits(MmShared *shared, const MmJobOptions *options)
  * Books documents that were read, and returns the time until which their
  * reader should wait.  All loaders book on one account, so that they share
  * the rate however many they are.  Time in which nothing was read is worth a
- * second at most; a clock that was set back is no reason to wait for it.
+ * second at most; a clock that was set back is no reason to wait for it (only
+ * that: a loader with the rest of a reply may owe minutes).
  */
 TimestampTz
 mm_shared_pace(MmShared *shared, uint32 rate, int64 docs)
@@ -190,8 +191,9 @@ mm_shared_pace(MmShared *shared, uint32 rate, int64 docs)
 
 	SpinLockAcquire(&shared->mutex);
 	due = Max(shared->paced_until, now - USECS_PER_SEC);
-	if (due > now + USECS_PER_MINUTE)
+	if (now < shared->paced_at - USECS_PER_SEC)
 		due = now;
+	shared->paced_at = now;
 	due += docs * USECS_PER_SEC / rate;
 	shared->paced_until = due;
 	SpinLockRelease(&shared->mutex);

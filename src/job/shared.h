@@ -63,6 +63,7 @@ typedef struct MmShared
 	TimestampTz paced_until;	/* when the documents read so far were due at
 								 * that rate; written and read by loaders, set
 								 * back by the coordinator with the rate */
+	TimestampTz paced_at;		/* when they were last booked; by loaders */
 	double		rate;			/* written by the coordinator, read by all */
 	int			coordinator_pid;	/* same */
 	TimestampTz updated_at;		/* same */
