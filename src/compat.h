@@ -170,14 +170,16 @@ index_insert_cleanup_compat(Relation index, IndexInfo *info)
 #endif
 }
 
-/* Owner of a table; one function for all objects since 16. */
+/* Owner of a table or a schema; one function for all objects since 16. */
 static inline bool
-object_ownercheck_compat(Oid relid, Oid role)
+object_ownercheck_compat(Oid class, Oid object, Oid role)
 {
 #if PG_VERSION_NUM >= 160000
-	return object_ownercheck(RelationRelationId, relid, role);
+	return object_ownercheck(class, object, role);
 #else
-	return pg_class_ownercheck(relid, role);
+	return class == NamespaceRelationId ?
+		pg_namespace_ownercheck(object, role) :
+		pg_class_ownercheck(object, role);
 #endif
 }
 

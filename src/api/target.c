@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -272,7 +273,8 @@ adapt_to_table(const MmTarget *target, const MmCall *call)
 	if (misfit.len > 0)
 		raise_misfit(target, call, misfit.data);
 	if (contract->extra == MM_EXTRA_ADD_COLUMN &&
-		!object_ownercheck_compat(target->existing, GetUserId()))
+		!object_ownercheck_compat(RelationRelationId, target->existing,
+								  GetUserId()))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, target->table);
 	table_close(rel, NoLock);
 }
@@ -386,6 +388,23 @@ mm_target_split_request(const MmTarget *target, const MmCall *call)
 								 target->fresh);
 }
 
+/* The table that was looked at, not one that gets its name meanwhile. */
+static void
+replace(const MmTarget *target)
+{
+	if (!mm_step_may_drop(target->existing, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, target->table);
+	LockRelationOid(target->existing, AccessExclusiveLock);
+	if (get_relname_relid(target->table,
+						  target->schema_oid) != target->existing)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("table %s was dropped or renamed by another session",
+						target->name),
+				 errhint("Start again.")));
+	mm_sql_run(psprintf("DROP TABLE %s", target->name));
+}
+
 Oid
 mm_target_prepare(const MmTarget *target, const MmCall *call)
 {
@@ -395,7 +414,7 @@ mm_target_prepare(const MmTarget *target, const MmCall *call)
 
 	RestrictSearchPath_compat();
 	if (OidIsValid(target->existing) && target->created)
-		mm_sql_run(psprintf("DROP TABLE %s", target->name));
+		replace(target);
 	else if (target->fresh && !target->created)
 		mm_sql_run(psprintf("TRUNCATE ONLY %s", target->name));
 	if (target->created)

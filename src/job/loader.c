@@ -99,6 +99,7 @@ typedef struct Loader
 	MmCounters	books;			/* of the open transaction */
 	TimestampTz began;			/* of the open transaction */
 	int64		unpaced;		/* documents not yet booked for the throttle */
+	TimestampTz due;			/* of those that are */
 } Loader;
 
 typedef enum CopyEnd
@@ -370,20 +371,26 @@ pace_due(Loader *l, uint32 rate)
 	return rate != 0 && l->unpaced >= Max(rate / 20, 1);
 }
 
-/* Waits until the documents read so far are due, a stop or another rate. */
+/*
+ * Waits until the documents read so far are due, a stop or another rate.  That
+ * may be minutes, since others' documents are on the same account: of
+ * a transaction it is no longer than until its end is due.
+ */
 static void
 pace(Loader *l, uint32 rate)
 {
-	TimestampTz due = mm_shared_pace(l->shared, rate, l->unpaced);
+	bool		can_commit = IsTransactionState() &&
+		l->table->split != MM_SPLIT_NONE;
 
+	l->due = mm_shared_pace(l->shared, rate, l->unpaced);
 	l->unpaced = 0;
 	while (!stop_wanted() &&
 		   pg_atomic_read_u32(&l->shared->max_docs_per_second) == rate)
 	{
 		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														   due);
+														   l->due);
 
-		if (left <= 0)
+		if (left <= 0 || (can_commit && checkpoint_due(l)))
 			break;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 						 WL_EXIT_ON_PM_DEATH, Min(left, PACE_SLICE_MS),
@@ -419,7 +426,7 @@ check_reject_limit(Loader *l)
 	const char *view;
 	char	   *reason;
 
-	if (limit < 0 || l->books.docs_rejected <= limit + REJECTS_AT_ONCE)
+	if (limit < 0 || l->books.docs_rejected - REJECTS_AT_ONCE <= limit)
 		return;
 	reason = mm_letter_worst(job_id, &view);
 	ereport(ERROR,
@@ -440,6 +447,7 @@ static bool
 look_around(Loader *l, uint32 rate)
 {
 	CHECK_FOR_INTERRUPTS();
+	l->retry.worked = true;
 	if (l->table->split == MM_SPLIT_NONE)
 	{
 		if (mm_catalog_is_wanted())
@@ -502,15 +510,15 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 }
 
 /*
- * What the rest of a reply, read up to its position, was ahead of the rate.
- * It may be minutes, in which no transaction is to be open.
+ * What is left of that between two transactions, with the rest of a reply that
+ * was read up to its position.
  */
 static void
 pace_rest(Loader *l)
 {
 	uint32		rate = pg_atomic_read_u32(&l->shared->max_docs_per_second);
 
-	if (pace_due(l, rate))
+	if (pace_due(l, rate) || (rate != 0 && l->due > GetCurrentTimestamp()))
 		pace(l, rate);
 }
 

@@ -436,13 +436,13 @@ give_job_back(int64 job_id)
 	return true;
 }
 
-/* The job is queued, and this is its coordinator. */
 bool
 mm_queue_may_run(bool has_run)
 {
 	return has_run ? begin_to_run(true) : is_running;
 }
 
+/* The job is queued, and this is its coordinator. */
 static Turn
 look_at_queue(int64 job_id)
 {

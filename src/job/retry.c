@@ -6,8 +6,9 @@
  * The clock runs from the first failure after the last progress.  The last
  * wait is cut so that the last attempt is made when the time is up, neither
  * before nor much later: an outage shorter than max_retry_time never ends a
- * job.  An attempt that took longer than that before it failed has met another
- * outage; of such, which may be hours of work each, there are max_attempts.
+ * job.  An attempt that read documents and took longer than that before it
+ * failed has met another outage; of such, which may be hours of work each,
+ * there are max_attempts.
  *
  * The longest delay is short enough that a job is at work again within 15 s
  * after a server has come back, whenever that is.
@@ -106,8 +107,9 @@ wait_until(TimestampTz end, bool (*stop) (void))
 static bool
 is_another(MmRetry *retry, const MmJob *job, TimestampTz now)
 {
-	return TimestampDifferenceExceeds(retry->waited, now,
-									  job->options.max_retry_time_ms) &&
+	return retry->worked &&
+		TimestampDifferenceExceeds(retry->waited, now,
+								   job->options.max_retry_time_ms) &&
 		++retry->outages < job->options.max_attempts;
 }
 
@@ -133,9 +135,10 @@ mm_retry_wait(MmRetry *retry, const MmJob *job, MmPhase phase,
 	retry->delay_ms = retry->delay_ms == 0 ? FIRST_DELAY_MS :
 		Min(retry->delay_ms * 2, LONGEST_DELAY_MS);
 	retry->delay_ms = Min(retry->delay_ms, left);
+	retry->waited = TimestampTzPlusMilliseconds(now, retry->delay_ms);
+	retry->worked = false;
 	try_note_failure(retry, job, phase, failure);
-	wait_until(TimestampTzPlusMilliseconds(now, retry->delay_ms), stop);
-	retry->waited = GetCurrentTimestamp();
+	wait_until(retry->waited, stop);
 	return true;
 }
 

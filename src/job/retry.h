@@ -2,7 +2,8 @@
  *
  * retry.h
  *	  Patience with transient errors: 1, 2, 4, 8, 8 … seconds, until
- *	  max_retry_time has passed without progress.
+ *	  max_retry_time has passed without progress.  (An attempt that worked for
+ *	  longer than that begins anew: retry.c.)
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +20,8 @@ typedef struct MmRetry
 	TimestampTz since;			/* first failure after progress; 0: none */
 	int			failures;		/* since then */
 	int			delay_ms;		/* of the last wait; 0: none yet */
-	TimestampTz waited;			/* until when it lasted */
+	TimestampTz waited;			/* until when it lasts */
+	bool		worked;			/* the attempt behind it has read something */
 	int			outages;		/* before this one, since then */
 } MmRetry;
 

@@ -5,8 +5,9 @@
  *
  * SQL on the target runs as the job's owner, by the name that the table has
  * once it is locked by its OID: a statement that had to wait for its lock
- * would take whatever bears the name then.  Nothing here runs code of those
- * who own the table's schema.
+ * would take whatever bears the name then.  (ANALYZE may: it asks for its
+ * rights before it waits, and harms nobody.)  A schema can still be renamed
+ * within the microseconds up to the statement.
  *
  *-------------------------------------------------------------------------
  */
@@ -26,6 +27,7 @@
 #include "utils/relcache.h"
 #include "utils/snapmgr.h"
 
+#include "compat.h"
 #include "job/catalog.h"
 #include "job/debug.h"
 #include "job/retry.h"
@@ -55,18 +57,32 @@ step_context(void)
 	return context;
 }
 
-char *
-mm_step_lock_target(const MmJobTable *table, LOCKMODE lock)
+/* Qualified and quoted; raises 42P01 when the table is gone. */
+static char *
+target_name(const MmJobTable *table)
 {
-	char	   *name;
+	char	   *name = get_rel_name(table->relid);
 
-	LockRelationOid(table->relid, lock);
-	name = get_rel_name(table->relid);
 	/* Up to PostgreSQL 15 a table can become a view. */
 	if (name == NULL || get_rel_relkind(table->relid) != RELKIND_RELATION)
 		mm_worker_raise_dropped(table);
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)),
 									  name);
+}
+
+char *
+mm_step_lock_target(const MmJobTable *table, LOCKMODE lock)
+{
+	LockRelationOid(table->relid, lock);
+	return target_name(table);
+}
+
+bool
+mm_step_may_drop(Oid relid, Oid role)
+{
+	return object_ownercheck_compat(RelationRelationId, relid, role) ||
+		object_ownercheck_compat(NamespaceRelationId,
+								 get_rel_namespace(relid), role);
 }
 
 /* ---------------------------------------------------------------------
@@ -75,11 +91,13 @@ mm_step_lock_target(const MmJobTable *table, LOCKMODE lock)
  */
 
 static bool
-has_primary_key(Oid relid)
+has_primary_key(const MmJobTable *table)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation	rel = try_relation_open(table->relid, AccessShareLock);
 	bool		found;
 
+	if (rel == NULL)
+		mm_worker_raise_dropped(table);
 	(void) RelationGetIndexList(rel);
 	found = OidIsValid(rel->rd_pkindex);
 	relation_close(rel, AccessShareLock);
@@ -129,13 +147,17 @@ mm_step_key_sql(const char *table, const MmContract *contract,
 static void
 add_key(const MmJob *job, const MmJobTable *table)
 {
+	char	   *name;
+
 	if (!table->created || table->contract->key_columns == NIL ||
-		has_primary_key(table->relid))
+		has_primary_key(table))
+		return;
+	name = mm_step_lock_target(table, AccessExclusiveLock);
+	if (has_primary_key(table))
 		return;
 	set_index_memory(job);
-	mm_sql_run(mm_step_key_sql(mm_step_lock_target(table,
-												   AccessExclusiveLock),
-							   table->contract, job->options.tablespace));
+	mm_sql_run(mm_step_key_sql(name, table->contract,
+							   job->options.tablespace));
 	mm_debug_point("index_build");
 }
 
@@ -309,9 +331,7 @@ mm_step_analyze(const MmJob *job, const MmJobTable *table)
 	if (!job->options.analyze)
 		return;
 	mm_worker_tx_begin();
-	mm_sql_run(psprintf("ANALYZE %s",
-						mm_step_lock_target(table,
-											ShareUpdateExclusiveLock)));
+	mm_sql_run(psprintf("ANALYZE %s", target_name(table)));
 	mm_worker_tx_commit();
 }
 
@@ -444,16 +464,21 @@ mm_step_drop_target(const MmJob *job)
 	foreach(lc, mm_job_load_tables(job->job_id))
 	{
 		MmJobTable *table = lfirst(lc);
-		char	   *name;
 
 		if (!table->created || get_rel_name(table->relid) == NULL)
 			continue;
-		/* Before the look: a job that starts now has a lock. */
-		name = mm_step_lock_target(table, AccessExclusiveLock);
+		check_alone(job, table);
+		if (!mm_step_may_drop(table->relid, job->owner))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
+						   get_rel_name(table->relid));
+		LockRelationOid(table->relid, AccessExclusiveLock);
+		if (get_rel_name(table->relid) == NULL)
+			continue;
+		/* A job that was about to start had a lock. */
 		check_alone(job, table);
 		SetUserIdAndSecContext(job->owner, save_sec_context |
 							   SECURITY_RESTRICTED_OPERATION);
-		mm_sql_run(psprintf("DROP TABLE %s", name));
+		mm_sql_run(psprintf("DROP TABLE %s", target_name(table)));
 		SetUserIdAndSecContext(save_userid, save_sec_context);
 	}
 }

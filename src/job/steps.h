@@ -20,6 +20,8 @@
  * has then, qualified and quoted.  Raises 42P01 when it is gone.
  */
 extern char *mm_step_lock_target(const MmJobTable *table, LOCKMODE lock);
+/* May the role drop the table?  As DROP TABLE asks, before it locks. */
+extern bool mm_step_may_drop(Oid relid, Oid role);
 /*
  * How to cut a collection; limit: the option chunk_size, fresh: no rows but
  * ours are in the target.
