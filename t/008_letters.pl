@@ -247,7 +247,7 @@ is(sql("SELECT count(*) FROM migrate_errors WHERE job_id = $job"), 0, 'its rejec
 # --- a throttle holds no transaction for long
 
 $job = start('narrow', q(target => 'crawls', workers => 2, options => '{"split": "record"}'), 100);
-my $paced = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'mongo_migrate loader' AND wait_event = 'Extension' AND xact_start IS NULL);
+my $paced = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'mongo_migrate loader' AND wait_event_type = 'Extension' AND xact_start IS NULL);
 ok(wait_for(sub { sql("SELECT docs_done > 0 FROM migrate_stat_job WHERE job_id = $job") eq 't' && sql($paced) eq '2' && do { sleep 1; 1 } && sql($paced) eq '2' }, 60), 'the rest of a reply is slept off between transactions')
   or diag(sql('SELECT * FROM pg_stat_activity'));
 sql("SELECT migrate_cancel($job); SELECT migrate_wait($job)");
