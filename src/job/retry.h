@@ -21,7 +21,7 @@ typedef struct MmRetry
 	int			failures;		/* since then */
 	int			delay_ms;		/* of the last wait; 0: none yet */
 	TimestampTz waited;			/* until when it lasts */
-	bool		worked;			/* the attempt behind it has read something */
+	bool		worked;			/* the attempt behind it has read */
 	int			outages;		/* before this one, since then */
 } MmRetry;
 
