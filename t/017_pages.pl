@@ -28,11 +28,17 @@ sub pages
 		(SELECT count(*) FROM pg_freespace('$table') WHERE avail > 8000)));
 }
 
-# One transaction, longer than what the server finds pages for by itself.
-$mongo->generate('narrow', 60000, 'shop.narrow');
-like(load('narrow', 'workers => 1'), qr/completed/, 'one loader');
-is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'one loader: table equals collection');
-my ($all, $used, $empty) = pages('narrow');
+# One transaction, longer than what the server finds pages for by itself.  One
+# in sixteen ends with the last page that it has added.
+my ($all, $used, $empty);
+foreach my $documents (60000, 60100, 60200)
+{
+	$mongo->generate('narrow', $documents, 'shop.narrow');
+	like(load('narrow', q(workers => 1, if_exists => 'replace')), qr/completed/, 'one loader');
+	is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'one loader: table equals collection');
+	($all, $used, $empty) = pages('narrow');
+	last if $all > $used;
+}
 cmp_ok($used, '>', 500, "pages with rows: $used");
 cmp_ok($all - $used, '>', 0, "some were added ahead: $all");
 cmp_ok($all - $used, '<', 64, 'and not many');
