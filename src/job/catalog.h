@@ -230,6 +230,10 @@ extern int64 mm_letter_count_pending(int64 job_id);
  * *view: where more is to be seen.
  */
 extern char *mm_letter_worst(int64 job_id, const char **view);
+/* Raises message 19; reason: of mm_letter_worst(); what: is to be done. */
+extern void mm_letter_raise_limit(int64 job_id, int64 rejected, int64 limit,
+								  const char *reason,
+								  const char *what) pg_attribute_noreturn();
 /* Raises 42704 for a number that is none of the job's (0: of any job's). */
 extern void mm_letter_check(int64 job_id, ArrayType *error_ids);
 /* List of the jobs of these letters, as int64 *. */

@@ -384,7 +384,7 @@ static void
 check_reject_limit(Coordinator *c, Poll *poll)
 {
 	int64		limit = c->job->options.reject_limit;
-	long long	job_id = c->job->job_id;
+	int64		job_id = c->job->job_id;
 	const char *view;
 	char	   *reason;
 
@@ -397,16 +397,12 @@ check_reject_limit(Coordinator *c, Poll *poll)
 	reason = mm_letter_worst(job_id, &view);
 	mm_worker_tx_commit();
 	MemoryContextSwitchTo(c->context);
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_EXCEPTION),
-			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
-					job_id, (long long) poll->books.docs_rejected,
-					(long long) limit),
-			 reason ? errdetail_internal("%s", reason) : 0,
-			 errhint("%s (SELECT * FROM %s WHERE job_id = %lld), or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
-					 strcmp(view, "migrate_errors") == 0 ?
-					 "Correct the documents or the table" :
-					 "Change the mapping", view, job_id, job_id, job_id)));
+	mm_letter_raise_limit(job_id, poll->books.docs_rejected, limit, reason,
+						  psprintf("%s (SELECT * FROM %s WHERE job_id = %lld)",
+								   strcmp(view, "migrate_errors") == 0 ?
+								   "Correct the documents or the table" :
+								   "Change the mapping", view,
+								   (long long) job_id));
 }
 
 /* Message 34, once: a few of the first documents are not worth it. */

@@ -118,6 +118,20 @@ mm_letter_worst(int64 job_id, const char **view)
 }
 
 void
+mm_letter_raise_limit(int64 job_id, int64 rejected, int64 limit,
+					  const char *reason, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
+					(long long) job_id, (long long) rejected,
+					(long long) limit),
+			 reason ? errdetail_internal("%s", reason) : 0,
+			 errhint("%s, or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
+					 what, (long long) job_id, (long long) job_id)));
+}
+
+void
 mm_letter_check(int64 job_id, ArrayType *error_ids)
 {
 	MmArgs		args = {0};

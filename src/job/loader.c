@@ -422,21 +422,13 @@ static void
 check_reject_limit(Loader *l)
 {
 	int64		limit = pg_atomic_read_u64(&l->shared->reject_limit);
-	long long	job_id = l->job->job_id;
+	int64		job_id = l->job->job_id;
 	const char *view;
-	char	   *reason;
 
-	if (limit < 0 || l->books.docs_rejected - REJECTS_AT_ONCE <= limit)
-		return;
-	reason = mm_letter_worst(job_id, &view);
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_EXCEPTION),
-			 errmsg("migration job %lld failed: %lld documents rejected, the limit is %lld",
-					job_id, (long long) l->books.docs_rejected,
-					(long long) limit),
-			 reason ? errdetail_internal("%s", reason) : 0,
-			 errhint("Change the mapping, or raise the limit with migrate_alter(%lld, reject_limit => ...), then SELECT migrate_retry(%lld).",
-					 job_id, job_id)));
+	if (limit >= 0 && l->books.docs_rejected - REJECTS_AT_ONCE > limit)
+		mm_letter_raise_limit(job_id, l->books.docs_rejected, limit,
+							  mm_letter_worst(job_id, &view),
+							  "Change the mapping");
 }
 
 /*
@@ -510,8 +502,8 @@ fill_checkpoint(Loader *l, MmBatch *batch, MmSourceError *error)
 }
 
 /*
- * What is left of that between two transactions, with the rest of a reply that
- * was read up to its position.
+ * Waits between two transactions: for what pace() left, and for the rest of a
+ * reply, which was read up to its position.
  */
 static void
 pace_rest(Loader *l)
@@ -532,7 +524,6 @@ copy_stream(Loader *l, MmSourceError *error)
 
 		pace_rest(l);
 		batch = begin_checkpoint(l);
-
 		if (batch == NULL)
 		{
 			abort_checkpoint(l);
