@@ -50,7 +50,7 @@ PY
 	my $began = time();
 	my $job = sql("SELECT migrate_start('$uri', 'again', mapping => jsonb_set(migrate_infer_mapping('$uri', 'again', options => '{\"sample_size\": 1}'), '{extra}', '\"ignore\"'), workers => 1)");
 	is(sql("SELECT migrate_wait($job, timeout => '180 s')"), 'completed', 'keys that are repeated: completes');
-	cmp_ok(time() - $began, '<', 90, 'keys that are repeated: soon');
+	cmp_ok(time() - $began, '<', 30, 'keys that are repeated: soon');
 	is(sql('SELECT count(*) FROM again'), 5, 'keys that are repeated: a row each');
 	is(sql(qq(SELECT string_agg(path || ' ' || documents, ',' ORDER BY path) FROM (SELECT path, sum(documents) AS documents FROM migrate_conflicts
 		WHERE job_id = $job AND action = 'duplicate' GROUP BY path) s)), 'a 1,n 3', 'keys that are repeated: told once for each document');

@@ -141,7 +141,7 @@ foreach my $mode ('fast', 'immediate')
 	is(state($queued), 'queued', "$mode: a job waits");
 	my $began = time();
 	$node->stop($mode);
-	cmp_ok(time() - $began, '<', 20, sprintf '%s: the server stops in %.1f s', $mode, time() - $began);
+	cmp_ok(time() - $began, '<', 5, sprintf '%s: the server stops in %.1f s', $mode, time() - $began);
 	my $offset = log_end();
 	$node->start;
 	$began = time();
@@ -301,8 +301,8 @@ $offset = log_end();
 $began = time();
 sql('DROP DATABASE doomed WITH (FORCE)');
 my $seconds = time() - $began;
-cmp_ok($seconds, '<', 20, sprintf 'DROP DATABASE takes %.1f s', $seconds);
-ok(wait_for(sub { workers() == 0 }, 20), 'its workers are gone');
+cmp_ok($seconds, '<', 5, sprintf 'DROP DATABASE takes %.1f s', $seconds);
+ok(wait_for(sub { workers() == 0 }, 5), 'its workers are gone');
 sleep 12;
 is(workers(), 0, 'and stay away');
 my @lines = log_lines($offset, qr/FATAL:  database/);
@@ -332,7 +332,7 @@ foreach my $again (0, 1)
 		is($job, 1, 'the first job of the next extension');
 		ok(wait_state($job, 'completed', 20, 'doomed'), 'is not held up by what is left of the last');
 	}
-	ok(wait_for(sub { workers() == 0 }, 20), 'workers are gone');
+	ok(wait_for(sub { workers() == 0 }, 5), 'workers are gone');
 	sleep 7;
 	is(workers(), 0, 'and stay away');
 	@lines = log_lines($offset, qr/FATAL|ERROR|WARNING|background worker/);

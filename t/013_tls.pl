@@ -200,7 +200,7 @@ foreach my $name (sort keys %server)
 	unlike(connect_to($server{$name}, ''), qr/^connected/, "$name: and not without TLS");
 	my $began = time();
 	connect_to($server{$name}, $ca);
-	cmp_ok(time() - $began, '<', 10, "$name: at once");
+	cmp_ok(time() - $began, '<', 3, "$name: at once");
 }
 like(connect_to($mongo, 'tls=true', $user), $failed, 'without a CA file a good one is refused, too');
 like(connect_to($mongo, "tls=true&tlsCAFile=$dir/stranger.crt", $user), $failed, 'and with that of another');

@@ -329,7 +329,7 @@ like(try_sql(q(SET lock_timeout = '10s'; DROP EXTENSION mongo_migrate CASCADE), 
 is(sql("SELECT count(*) FROM migrate_events WHERE job_id = $job AND severity = 'warning'", 'doomed'), 0, 'and the copy goes on');
 my $began = time();
 sql('SET client_min_messages = error; DROP EXTENSION mongo_migrate CASCADE', 'doomed');
-cmp_ok(time() - $began, '<', 20, sprintf 'DROP EXTENSION takes %.1f s', time() - $began);
+cmp_ok(time() - $began, '<', 5, sprintf 'DROP EXTENSION takes %.1f s', time() - $began);
 ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'mongo_migrate%')) == 0 }, 10), 'no worker is left');
 
 # ---------------------------------------------------------------------------

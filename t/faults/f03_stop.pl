@@ -173,7 +173,7 @@ foreach my $place (sort keys %places)
 		$how eq 'kill -9' ? $t->node->kill9 : $t->node->stop($how);
 		my $seconds = gone($began, @pids);
 		my $fault = $how eq 'kill -9' ? 'F03' : 'F04';
-		cmp_ok($seconds, '<=', 10, sprintf '%s: %s, %s: all workers are gone in %.2f s', $fault, $how, $place, $seconds);
+		cmp_ok($seconds, '<=', 5, sprintf '%s: %s, %s: all workers are gone in %.2f s', $fault, $how, $place, $seconds);
 		$killed = $seconds if $how eq 'kill -9' && $seconds > $killed;
 		figure('F04', sprintf 'stop -m fast while loaders wait (%s): %.2f s', $place, $seconds) if $how eq 'fast';
 		$session->end if $place eq 'lock';

@@ -78,7 +78,7 @@ foreach my $function ('migrate_pause', 'migrate_cancel')
 	my $state = $t->sql("SELECT migrate_wait($job, timeout => '20 s')");
 	my $seconds = time() - $began;
 	like($state, qr/paused|canceled/, "F20: $function while the target is locked");
-	cmp_ok($seconds, '<', 10, sprintf 'F20: %s acts in %.1f s', $function, $seconds);
+	cmp_ok($seconds, '<', 2, sprintf 'F20: %s acts in %.1f s', $function, $seconds);
 	figure('F20', sprintf '%s while loaders wait for a lock: %.1f s', $function, $seconds);
 	$locker->end;
 	$t->sql("SELECT migrate_resume($job)") if $state eq 'paused';

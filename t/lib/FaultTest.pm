@@ -260,10 +260,10 @@ sub book_violations
 	return $sums eq '0|0|0|0' ? () : "the books of job $job do not close: $sums";
 }
 
-# What is wrong after a run, or nothing; the throttle is lifted.  Expected: state ("completed"; others
-# leave out what holds for complete jobs only), crashes (0), cursors that a
-# killed process may leave (0), seconds (120), collection and table ("mixed"),
-# options of compare.py.
+# What is wrong after a run, or nothing; the throttle is lifted.  Expected:
+# state ("completed"; others leave out what holds for complete jobs only),
+# crashes (0), cursors that a killed process may leave (0), seconds (120),
+# collection and table ("mixed"), options of compare.py.
 sub violations
 {
 	my ($self, $job, %e) = @_;
