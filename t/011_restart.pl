@@ -181,10 +181,10 @@ sql("UPDATE mongo_migrate.job SET state = 'pausing' WHERE job_id = $job{pausing}
 	UPDATE mongo_migrate.job SET state = 'canceling' WHERE job_id = $job{canceling}; ALTER ROLE etl NOLOGIN");
 set('mongo_migrate.autoresume = on');
 my $offset = restart('fast');
-ok(wait_state($job{pausing}, 'paused', 30), 'a pause is carried out after the restart');
-ok(wait_state($job{canceling}, 'canceled', 30), 'a cancel, too');
+ok(wait_state($job{pausing}, 'paused', 10), 'a pause is carried out after the restart');
+ok(wait_state($job{canceling}, 'canceled', 10), 'a cancel, too');
 ok(wait_state($third, 'completed', 20) && wait_state($fourth, 'completed', 20), 'those that wait have their turn');
-ok(wait_state($homeless, 'failed', 30), 'one whose owner may not log in any more fails');
+ok(wait_state($homeless, 'failed', 10), 'one whose owner may not log in any more fails');
 like(error_of("SELECT migrate_wait($homeless)"), qr/ERROR:  migration job $homeless cannot run as its owner\nDETAIL:  Its owner, role "etl", may not log in/, 'and says why');
 is(scalar(log_lines($offset, qr/FATAL|exited with/)), 0, 'nobody tried to');
 sql("SELECT migrate_cancel($job{pausing})");

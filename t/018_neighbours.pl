@@ -238,6 +238,7 @@ my $analyzing = FaultTest::Session->new($node, 'BEGIN');
 $analyzing->send('LOCK TABLE counted IN SHARE UPDATE EXCLUSIVE MODE');
 ok(at_lock('ShareUpdateExclusiveLock'), 'somebody waits behind it');
 $swapper->send('COMMIT');
+ok(wait_for(sub { sql(q(SELECT count(*) FROM pg_locks WHERE granted AND mode = 'ShareUpdateExclusiveLock' AND relation = 'counted'::regclass)) eq '1' }, 30), 'and has its lock');
 ok(at_lock('ShareUpdateExclusiveLock'), 'ANALYZE waits for one');
 sql(q(CREATE TABLE called (); CREATE FUNCTION evil() RETURNS boolean LANGUAGE plpgsql AS $$BEGIN ALTER TABLE called ADD COLUMN was int; RETURN true; END$$));
 my $schema_owner = FaultTest::Session->new($node, 'BEGIN');
