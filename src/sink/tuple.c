@@ -23,16 +23,21 @@
 
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
+#include "port/pg_bswap.h"
 
 #include "arena.h"
 #include "compat.h"
 #include "sink/tuple.h"
+
+/* Eight of isnull. */
+#define ALL_NULL UINT64CONST(0x0101010101010101)
 
 typedef struct Column
 {
 	int16		len;			/* attlen: -1 varlena */
 	uint8		align;			/* bytes */
 	bool		by_value;
+	bool		is_word;		/* a whole Datum by value */
 	bool		packable;
 } Column;
 
@@ -88,6 +93,8 @@ mm_tuple_create_former(TupleDesc desc)
 		column->len = att->attlen;
 		column->align = alignment(att->attalign);
 		column->by_value = att->attbyval;
+		column->is_word = att->attbyval && att->attlen == sizeof(Datum) &&
+			column->align == sizeof(Datum);
 		column->packable = att->attstorage != TYPSTORAGE_PLAIN;
 		former->fixed_room += MAXIMUM_ALIGNOF + Max(att->attlen, 0);
 		if (att->attlen < -1)
@@ -115,6 +122,19 @@ put_fixed(char *p, const Column *column, Datum value)
 	return p + column->len;
 }
 
+/* Most have one or two blocks of 16 bytes, which may overlap. */
+static inline void
+copy_short(char *to, const char *from, Size n)
+{
+	if (n < 16 || n > 32)
+		memcpy(to, from, n);
+	else
+	{
+		memcpy(to, from, 16);
+		memcpy(to + n - 16, from + n - 16, 16);
+	}
+}
+
 /* NULL when it is for heap_form_tuple(). */
 static inline char *
 put_varlena(char *p, const char *limit, const Column *column,
@@ -122,17 +142,17 @@ put_varlena(char *p, const char *limit, const Column *column,
 {
 	Size		len;
 
-	if (VARATT_IS_EXTERNAL(value))
-		return NULL;
 	if (column->packable && VARATT_CAN_MAKE_SHORT(value))
 	{
 		len = VARATT_CONVERTED_SHORT_SIZE(value);
 		if (p + len > limit)
 			return NULL;
 		SET_VARSIZE_SHORT(p, len);
-		memcpy(p + VARHDRSZ_SHORT, VARDATA(value), len - VARHDRSZ_SHORT);
+		copy_short(p + VARHDRSZ_SHORT, VARDATA(value), len - VARHDRSZ_SHORT);
 		return p + len;
 	}
+	if (VARATT_IS_EXTERNAL(value))
+		return NULL;
 	if (!VARATT_IS_SHORT(value))
 		p = pad(p, column->align);
 	len = VARSIZE_ANY(value);
@@ -143,24 +163,47 @@ put_varlena(char *p, const char *limit, const Column *column,
 }
 
 /*
- * Behind the header, whose bitmap of nulls and infomask it sets.  The end, or
- * NULL when they are for heap_form_tuple().
+ * The bitmap of nulls, in which a set bit is a value.  Eight of them become a
+ * byte by a multiplication, which adds up each bit where it belongs.
+ */
+static inline void
+put_bitmap(bits8 *bits, const bool *isnull, int natts)
+{
+	for (int i = 0; i < natts; i += BITS_PER_BYTE)
+	{
+		uint64		nulls = ALL_NULL;
+
+		memcpy(&nulls, isnull + i, Min(natts - i, BITS_PER_BYTE));
+#ifdef WORDS_BIGENDIAN
+		nulls = pg_bswap64(nulls);
+#endif
+		*bits++ = ((nulls ^ ALL_NULL) * UINT64CONST(0x0102040810204080)) >> 56;
+	}
+}
+
+/*
+ * Behind the header, in whose infomask it notes a varlena.  The end, or NULL
+ * when they are for heap_form_tuple().
  */
 static inline char *
 put_values(const MmFormer *former, HeapTupleHeader header, char *p,
 		   const char *limit, const Datum *values, const bool *isnull)
 {
-	bool		has_null = (header->t_infomask & HEAP_HASNULL) != 0;
+	int			natts = former->desc->natts;
 
-	for (int i = 0; i < former->desc->natts; i++)
+	for (int i = 0; i < natts; i++)
 	{
 		const Column *column = &former->columns[i];
 
 		if (isnull[i])
 			continue;
-		if (has_null)
-			header->t_bits[i / BITS_PER_BYTE] |= 1 << (i % BITS_PER_BYTE);
-		if (column->len >= 0)
+		if (column->is_word)
+		{
+			p = pad(p, sizeof(Datum));
+			memcpy(p, &values[i], sizeof(Datum));
+			p += sizeof(Datum);
+		}
+		else if (column->len >= 0)
 			p = put_fixed(p, column, values[i]);
 		else
 		{
@@ -193,7 +236,11 @@ form(TupleSlot *slot)
 		return false;
 	memset(header, 0, hoff);
 	header->t_hoff = hoff;
-	header->t_infomask = has_null ? HEAP_HASNULL : 0;
+	if (has_null)
+	{
+		header->t_infomask = HEAP_HASNULL;
+		put_bitmap(header->t_bits, isnull, natts);
+	}
 	HeapTupleHeaderSetNatts(header, natts);
 	ItemPointerSetInvalid(&header->t_ctid);
 	end = put_values(former, header, (char *) header + hoff,
