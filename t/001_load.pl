@@ -172,12 +172,28 @@ foreach my $case (['doubled', '5|5|23502'], ['required', '0|10|23502', 'ALTER TA
 
 # Names that are compared by their ends only would be mistaken for each other.
 $mongo->python(<<'PY');
-names = ['seven_7', 'eight__8', 'a_name_of_15___', 'a_name_of_16____', 'shipping_aaaa_address', 'shipping_bbbb_address']
-client.shop.names.insert_many([dict([('_id', i)] + [(n, '%s %d' % (n, i)) for n in names[i % 6:] + names[:i % 6]]) for i in range(60)])
+names = ['seven_7', 'eight__8', 'a_name_of_15___', 'a_name_of_16____', 'shipping_aaaa_address', 'shipping_bbbb_address',
+    'shipping_address_of_aaaa_the_customer', 'shipping_address_of_bbbb_the_customer']
+client.shop.names.insert_many([dict([('_id', i)] + [(n, '%s %d' % (n, i)) for n in names[i % 8:] + names[:i % 8]]) for i in range(80)])
 client.shop.names.insert_many([{'_id': 100 + i, n: n} for i, n in enumerate(names)])
 PY
 like(load('names'), qr/completed/, 'names of many lengths, in any order');
 is($mongo->compare($node, 'shop.names', 'names'), '', 'each in its column');
+
+# A value is first taken for one like the last under its name.
+$mongo->python(<<'PY');
+import datetime
+values = {'n': [5, bson.Int64(2 ** 40), -5], 's': ['', 'x' * 300, 'é', 'x' * 17], 'o': [bson.ObjectId(), 'x'], 'd': [0.5, float('nan')],
+    'b': [True, False, False], 't': [datetime.datetime(2000, 1, 1), datetime.datetime(1969, 12, 31, 23, 59, 59, 999000)]}
+client.shop.changing.insert_many([dict([('_id', i)] + [(n, v[i % len(v)]) for n, v in values.items() if i % 7 != 3 or n == 'b']) for i in range(210)])
+PY
+like(load('changing'), qr/completed/, 'types that change from document to document');
+is($mongo->compare($node, 'shop.changing', 'changing'), '', 'each value is kept');
+is($node->safe_psql('postgres', q(SELECT string_agg(format_type(atttypid, atttypmod), ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'changing'::regclass AND attnum > 1)),
+	'bigint text jsonb double precision boolean timestamp with time zone jsonb', 'in columns of the plain types');
+like(load('changing', q(target => 'object_ids', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "bigint"}, {"path": "o", "column": "o", "type": "text"}]}')),
+	qr/completed/, 'ObjectIds among texts');
+is($node->safe_psql('postgres', 'SELECT count(*) FILTER (WHERE length(o) = 24), count(*) FILTER (WHERE o = $$x$$) FROM object_ids'), '90|90', 'are their digits');
 
 # A row too big for a page is one dead letter, not the end.
 $mongo->python(q(client.shop.big.insert_many([dict({'_id': k}, **{'f%04d' % i: (i * k) / 7 for i in range(1500)}) for k in range(20)])));

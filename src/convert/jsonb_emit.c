@@ -108,9 +108,10 @@ emit_repaired(MmJsonbBuilder *b, const char *s, uint32 len)
 static inline JEntry
 emit_string(MmJsonbBuilder *b, const char *s, uint32 len)
 {
-	if (unlikely(mm_text_check(s, len) != MM_TEXT_GOOD))
+	if (unlikely(mm_text_copy(mm_stack_reserve(&b->out, len), s,
+							  len) != MM_TEXT_GOOD))
 		return emit_repaired(b, s, len);
-	copy_bytes(mm_stack_push(&b->out, len), s, len);
+	b->out.used += len;
 	return JENTRY_ISSTRING | len;
 }
 

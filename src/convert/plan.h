@@ -19,6 +19,7 @@
 #include "convert/convert.h"
 #include "convert/jsonb.h"
 #include "convert/keymap.h"
+#include "convert/plain.h"
 #include "convert/tally.h"
 #include "convert/value.h"
 
@@ -50,11 +51,21 @@ typedef enum MmEntryKind
 	MM_ENTRY_EXTRA
 } MmEntryKind;
 
+/* A plain value that came under a name; most others will be like it. */
+typedef struct MmLastValue
+{
+	uint8		type;			/* 0: none */
+	MmPlainPair pair;
+	MmFate		fate;
+	int64	   *counter;		/* of that fate */
+} MmLastValue;
+
 /* A name that the contract knows. */
 struct MmEntry
 {
 	MmName		name;
 	MmEntryKind kind;
+	MmLastValue last;
 	MmColumn   *column;			/* MM_ENTRY_COLUMN */
 	MmNode	   *node;			/* MM_ENTRY_NODE */
 	int			number;			/* in the tally */
@@ -149,6 +160,15 @@ mm_plan_count(MmPlan *plan, MmColumn *column, MmFate fate)
 	column->counted = plan->serial;
 	column->fate = fate;
 	plan->tally->fields[column->number].n[fate]++;
+}
+
+/* The same for a value like the last one. */
+static inline void
+mm_plan_count_again(MmPlan *plan, MmColumn *column, const MmLastValue *last)
+{
+	column->counted = plan->serial;
+	column->fate = last->fate;
+	++*last->counter;
 }
 
 static inline void

@@ -204,14 +204,92 @@ static inline void
 fill(MmPlan *plan, const MmNode *where, MmEntry *entry, const MmValue *value)
 {
 	MmColumn   *column = entry->column;
+	MmPlainPair pair = mm_plain_pair(value->type, &column->type);
 
-	if (mm_plain_convert(value, &column->type, &plan->values[column->index]))
+	if (mm_plain_convert(value, pair, column->type.arena,
+						 &plan->values[column->index]))
 	{
+		MmFate		fate = fate_of_good(column, value);
+
 		plan->isnull[column->index] = false;
-		mm_plan_count(plan, column, fate_of_good(column, value));
+		mm_plan_count(plan, column, fate);
+		entry->last = (MmLastValue) {
+			.type = value->type,
+			.pair = pair,
+			.fate = fate,
+			.counter = &plan->tally->fields[column->number].n[fate]
+		};
 	}
 	else
 		fill_slowly(plan, where, entry, value);
+}
+
+/*
+ * A case of take_again().  Type and pair are constants there, so that nothing
+ * is left of the switches for them.
+ */
+static pg_attribute_always_inline bool
+take_plain(MmPlan *plan, MmEntry *entry, MmWalk *walk, uint8 type,
+		   MmPlainPair pair)
+{
+	MmColumn   *column = entry->column;
+	MmWalk		inner = *walk;
+	MmValue		value = {.type = type};
+
+	inner.pos += 1 + entry->name.len + 1;
+	if (!mm_walk_value(&inner, &value) ||
+		!mm_plain_convert(&value, pair, plan->arena,
+						  &plan->values[column->index]))
+		return false;
+	walk->pos = inner.pos;
+	entry->serial = plan->serial;
+	entry->left = -1;
+	plan->nfilled++;
+	plan->elements++;
+	plan->isnull[column->index] = false;
+	mm_plan_count_again(plan, column, &entry->last);
+	return true;
+}
+
+/*
+ * Most elements have the key that is expected and a plain value of the type
+ * that it had the last time.  False: this one does not, or it has a fault, or
+ * the document had the key before; then nothing was done.
+ */
+static inline bool
+take_again(MmPlan *plan, MmEntry *entry, MmWalk *walk)
+{
+	if (entry == NULL || *walk->pos != entry->last.type ||
+		!mm_walk_is_name(walk->pos + 1, walk->end, &entry->name) ||
+		entry->serial == plan->serial)
+		return false;
+	switch (entry->last.pair)
+	{
+		case MM_PLAIN_STRING:
+			return take_plain(plan, entry, walk, MM_BSON_STRING,
+							  MM_PLAIN_STRING);
+		case MM_PLAIN_OBJECT_ID:
+			return take_plain(plan, entry, walk, MM_BSON_OBJECT_ID,
+							  MM_PLAIN_OBJECT_ID);
+		case MM_PLAIN_INT32:
+			return take_plain(plan, entry, walk, MM_BSON_INT32,
+							  MM_PLAIN_INT32);
+		case MM_PLAIN_INT64:
+			return take_plain(plan, entry, walk, MM_BSON_INT64,
+							  MM_PLAIN_INT64);
+		case MM_PLAIN_DOUBLE:
+			return take_plain(plan, entry, walk, MM_BSON_DOUBLE,
+							  MM_PLAIN_DOUBLE);
+		case MM_PLAIN_BOOL:
+			return take_plain(plan, entry, walk, MM_BSON_BOOL,
+							  MM_PLAIN_BOOL);
+		case MM_PLAIN_DATE:
+			return take_plain(plan, entry, walk, MM_BSON_DATE,
+							  MM_PLAIN_DATE);
+		case MM_PLAIN_NONE:
+			break;
+	}
+	return false;
 }
 
 static bool read_members(MmPlan *plan, MmNode *node, MmWalk *walk);
@@ -299,6 +377,11 @@ read_members(MmPlan *plan, MmNode *node, MmWalk *walk)
 		MmEntry    *entry = last->next;
 		MmValue		value;
 
+		if (likely(take_again(plan, entry, walk)))
+		{
+			last = entry;
+			continue;
+		}
 		mm_walk_type(walk, &value);
 		if (entry == NULL ||
 			!mm_walk_expected_key(walk, &value, &entry->name))
@@ -314,8 +397,7 @@ read_members(MmPlan *plan, MmNode *node, MmWalk *walk)
 		if (unlikely((++plan->elements & INTERRUPTS_MASK) == 0))
 			CHECK_FOR_INTERRUPTS();
 		if (plan->elements > MM_WALK_MAX_ELEMENTS)
-			return mm_walk_fail(walk,
-								"There are more than 3000000 elements.");
+			return mm_walk_fail(walk, MM_WALK_TOO_MANY);
 		if (entry == NULL)
 		{
 			if (!read_unknown(plan, node, walk, &value))
@@ -373,6 +455,11 @@ mm_row_read(MmPlan *plan, const uint8 *doc, uint32 len, const char **fault)
 		!read_members(plan, plan->root, &walk))
 	{
 		*fault = walk.fault;
+		return false;
+	}
+	if (plan->elements > MM_WALK_MAX_ELEMENTS)
+	{
+		*fault = MM_WALK_TOO_MANY;
 		return false;
 	}
 	if (plan->document != NULL)

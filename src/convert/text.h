@@ -43,16 +43,25 @@ extern void mm_text_append_repaired(StringInfo out, const char *s, uint32 len,
 									MmInvalidText how);
 extern char *mm_text_clean(const char *s, uint32 len);
 
-/* Eight bytes, none of them NUL or beyond ASCII? */
+/*
+ * Of eight bytes that are neither NUL nor beyond ASCII, no highest bit is set
+ * in the result.
+ */
+#define MM_TEXT_HIGHEST_BITS UINT64CONST(0x8080808080808080)
+
+static inline uint64
+mm_text_odd_bits(uint64 word)
+{
+	return word | (word - UINT64CONST(0x0101010101010101));
+}
+
 static inline bool
 mm_text_is_plain_word(const char *s)
 {
 	uint64		word;
 
 	memcpy(&word, s, sizeof(word));
-	return (word & UINT64CONST(0x8080808080808080)) == 0 &&
-		((word + UINT64CONST(0x7f7f7f7f7f7f7f7f)) &
-		 UINT64CONST(0x8080808080808080)) == UINT64CONST(0x8080808080808080);
+	return (mm_text_odd_bits(word) & MM_TEXT_HIGHEST_BITS) == 0;
 }
 
 /* Most strings are short and ASCII: decide those here. */
@@ -73,6 +82,50 @@ mm_text_check(const char *s, uint32 len)
 		if ((signed char) s[i] <= 0)
 			return mm_text_check_slowly(s, len);
 	return MM_TEXT_GOOD;
+}
+
+/* Copies eight bytes, and returns their odd bits. */
+static inline uint64
+mm_text_copy_word(char *to, const char *s)
+{
+	uint64		word;
+
+	memcpy(&word, s, sizeof(word));
+	memcpy(to, &word, sizeof(word));
+	return mm_text_odd_bits(word);
+}
+
+/*
+ * The same for a text that is copied on the way, in words that may overlap.
+ * When it is not good, what was copied is of no use.
+ */
+static inline MmTextFault
+mm_text_copy(char *to, const char *s, uint32 len)
+{
+	uint64		odd = 0;
+
+	if (len >= 16)
+	{
+		for (uint32 i = 16; i < len - 16; i += 8)
+			odd |= mm_text_copy_word(to + i, s + i);
+		odd |= mm_text_copy_word(to, s);
+		odd |= mm_text_copy_word(to + 8, s + 8);
+		odd |= mm_text_copy_word(to + len - 16, s + len - 16);
+		odd |= mm_text_copy_word(to + len - 8, s + len - 8);
+	}
+	else if (len >= 8)
+	{
+		odd |= mm_text_copy_word(to, s);
+		odd |= mm_text_copy_word(to + len - 8, s + len - 8);
+	}
+	else
+		for (uint32 i = 0; i < len; i++)
+		{
+			to[i] = s[i];
+			odd |= s[i] | (s[i] - 1);
+		}
+	return likely((odd & MM_TEXT_HIGHEST_BITS) == 0) ? MM_TEXT_GOOD :
+		mm_text_check_slowly(s, len);
 }
 
 #endif							/* MM_TEXT_H */

@@ -87,7 +87,8 @@ static MmFit
 to_text(const MmValue *value, const MmValueType *type, Datum *result,
 		MmOutcome *outcome)
 {
-	return mm_plain_text(value, type->arena, result) ? MM_FIT_GOOD :
+	return mm_plain_convert(value, mm_plain_text_pair(value->type),
+							type->arena, result) ? MM_FIT_GOOD :
 		to_text_slowly(value, type, result, outcome);
 }
 
@@ -425,7 +426,8 @@ mm_value_convert(const MmValue *value, MmValueType *type, Datum *result,
 	bool		boolean = false;
 	MmFit		fit;
 
-	if (mm_plain_convert(value, type, result))
+	if (mm_plain_convert(value, mm_plain_pair(value->type, type), type->arena,
+						 result))
 		return MM_FIT_GOOD;
 	if (mm_walk_is_null(value) && !type->keep_null)
 		return mm_value_null(type);

@@ -49,23 +49,6 @@ walk_binary(MmWalk *walk, MmValue *value)
 	return true;
 }
 
-static bool
-walk_document(MmWalk *walk, MmValue *value)
-{
-	ptrdiff_t	room = walk->end - walk->pos;
-	uint32		len;
-
-	if (room < 5)
-		return mm_walk_fail(walk, "A value reaches beyond its document.");
-	len = mm_walk_uint32(walk->pos);
-	if (len < 5 || len > room)
-		return mm_walk_fail(walk, "The length of a document is wrong.");
-	value->data = walk->pos;
-	value->len = len;
-	walk->pos += len;
-	return true;
-}
-
 /* Two strings that end in NUL: pattern, options. */
 static bool
 walk_regex(MmWalk *walk, MmValue *value)
@@ -108,7 +91,7 @@ walk_code_with_scope(MmWalk *walk, MmValue *value)
 		return mm_walk_fail(walk, "A value reaches beyond its document.");
 	len = mm_walk_uint32(walk->pos);
 	walk->pos += 4;
-	if (!mm_walk_string(walk, value) || !walk_document(walk, &scope))
+	if (!mm_walk_string(walk, value) || !mm_walk_document(walk, &scope))
 		return false;
 	if (walk->pos - start != len)
 		return mm_walk_fail(walk, "The length of a code with scope is wrong.");
@@ -121,18 +104,8 @@ mm_walk_long_value(MmWalk *walk, MmValue *value)
 {
 	switch (value->type)
 	{
-		case MM_BSON_BOOL:
-			if (!mm_walk_fixed(walk, value, 1))
-				return false;
-			if (value->data[0] > 1)
-				return mm_walk_fail(walk,
-									"A boolean is neither false nor true.");
-			return true;
 		case MM_BSON_DECIMAL:
 			return mm_walk_fixed(walk, value, 16);
-		case MM_BSON_OBJECT:
-		case MM_BSON_ARRAY:
-			return walk_document(walk, value);
 		case MM_BSON_BINARY:
 			return walk_binary(walk, value);
 		case MM_BSON_REGEX:
@@ -191,8 +164,7 @@ validate_document(MmWalk *outer, const uint8 *doc, uint32 len, int depth,
 		if (!mm_walk_next(&walk, &value))
 			return mm_walk_fail(outer, walk.fault);
 		if (++*elements > MM_WALK_MAX_ELEMENTS)
-			return mm_walk_fail(outer,
-								"There are more than 3000000 elements.");
+			return mm_walk_fail(outer, MM_WALK_TOO_MANY);
 		if (mm_walk_is_nested(&value) &&
 			!validate_value(outer, &value, depth + 1, elements))
 			return false;

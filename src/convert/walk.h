@@ -56,6 +56,7 @@ typedef enum MmBsonType
  */
 #define MM_WALK_MAX_LEN ((16 * 1024 + 16) * 1024)
 #define MM_WALK_MAX_ELEMENTS 3000000
+#define MM_WALK_TOO_MANY "There are more than 3000000 elements."
 #define MM_WALK_MAX_DEPTH 200	/* the document itself is level 1 */
 
 /*
@@ -203,10 +204,18 @@ mm_walk_is_name(const uint8 *s, const uint8 *end, const MmName *name)
 		return true;
 	if (end - s <= (ptrdiff_t) name->len)
 		return false;
+	for (uint32 i = sizeof(word); i + sizeof(word) <= name->len;
+		 i += sizeof(word))
+	{
+		uint64		expected;
+
+		memcpy(&word, s + i, sizeof(word));
+		memcpy(&expected, name->s + i, sizeof(word));
+		if (word != expected)
+			return false;
+	}
 	memcpy(&word, s + name->len + 1 - sizeof(word), sizeof(word));
-	return word == name->tail &&
-		(name->len < 2 * sizeof(word) ||
-		 memcmp(s, name->s, name->len) == 0);
+	return word == name->tail;
 }
 
 /* Takes the key that is expected, if it is the one. */
@@ -295,11 +304,39 @@ mm_walk_string(MmWalk *walk, MmValue *value)
 	return true;
 }
 
+static inline bool
+mm_walk_boolean(MmWalk *walk, MmValue *value)
+{
+	if (!mm_walk_fixed(walk, value, 1))
+		return false;
+	if (value->data[0] > 1)
+		return mm_walk_fail(walk, "A boolean is neither false nor true.");
+	return true;
+}
+
+static inline bool
+mm_walk_document(MmWalk *walk, MmValue *value)
+{
+	ptrdiff_t	room = walk->end - walk->pos;
+	uint32		len;
+
+	if (room < 5)
+		return mm_walk_fail(walk, "A value reaches beyond its document.");
+	len = mm_walk_uint32(walk->pos);
+	if (len < 5 || len > room)
+		return mm_walk_fail(walk, "The length of a document is wrong.");
+	value->data = walk->pos;
+	value->len = len;
+	walk->pos += len;
+	return true;
+}
+
 /*
  * Embedded documents are bounded here, but not looked into: see
- * mm_walk_validate().
+ * mm_walk_validate().  With a type that the compiler knows, the case is all
+ * that is left.
  */
-static inline bool
+static pg_attribute_always_inline bool
 mm_walk_value(MmWalk *walk, MmValue *value)
 {
 	switch (value->type)
@@ -315,6 +352,11 @@ mm_walk_value(MmWalk *walk, MmValue *value)
 			return mm_walk_fixed(walk, value, 8);
 		case MM_BSON_INT32:
 			return mm_walk_fixed(walk, value, 4);
+		case MM_BSON_BOOL:
+			return mm_walk_boolean(walk, value);
+		case MM_BSON_OBJECT:
+		case MM_BSON_ARRAY:
+			return mm_walk_document(walk, value);
 		case MM_BSON_OBJECT_ID:
 			return mm_walk_fixed(walk, value, MM_OBJECT_ID_LEN);
 		case MM_BSON_NULL:

@@ -2,7 +2,7 @@
  *
  * corpus.c
  *	  SQL functions over one document: whether it is valid, its Extended
- *	  JSON as text, and why it would become a dead letter.
+ *	  JSON as text, and why it would become a dead letter; and over texts.
  *
  * See mm_test.sql for what they do.
  *
@@ -24,6 +24,7 @@
 MM_FUNCTION(mmtest_valid);
 MM_FUNCTION(mmtest_json);
 MM_FUNCTION(mmtest_reject);
+MM_FUNCTION(mmtest_texts);
 
 Datum
 mmtest_valid(PG_FUNCTION_ARGS)
@@ -140,4 +141,47 @@ mmtest_reject(PG_FUNCTION_ARGS)
 	if (result == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(result));
+}
+
+/* ---------------------------------------------------------------------
+ * Texts
+ * ---------------------------------------------------------------------
+ */
+
+/* Checking in words, with and without a copy, and byte by byte. */
+static void
+check_text(const char *text, uint32 len)
+{
+	MmTextFault expected = mm_text_check_slowly(text, len);
+	char	   *copy = palloc(len + 1);
+
+	copy[len] = 'E';
+	if (mm_text_check(text, len) != expected ||
+		mm_text_copy(copy, text, len) != expected)
+		elog(ERROR, "text of %u bytes is judged in two ways", len);
+	if ((expected == MM_TEXT_GOOD && memcmp(copy, text, len) != 0) ||
+		copy[len] != 'E')
+		elog(ERROR, "text of %u bytes is not copied", len);
+	pfree(copy);
+}
+
+/* ASCII with any other byte in it, anywhere. */
+Datum
+mmtest_texts(PG_FUNCTION_ARGS)
+{
+	int32		longest = PG_GETARG_INT32(0);
+	int64		texts = 0;
+
+	for (int32 len = 0; len <= longest; len++)
+		for (int32 at = 0; at < len; at++)
+			for (int byte = 0; byte < 256; byte++, texts++)
+			{
+				char	   *text = palloc(len);
+
+				memset(text, 1 + (at + byte) % 127, len);
+				text[at] = byte;
+				check_text(text, len);
+				pfree(text);
+			}
+	PG_RETURN_INT64(texts);
 }

@@ -26,6 +26,11 @@ CREATE FUNCTION mmtest_valid(bson bytea) RETURNS text
 CREATE FUNCTION mmtest_reject(bson bytea) RETURNS text
 	AS :'module' LANGUAGE C STRICT;
 
+-- Checks and copies texts of up to so many bytes, with any byte at any place;
+-- an error names the first that is misjudged.
+CREATE FUNCTION mmtest_texts(longest integer) RETURNS bigint
+	AS :'module' LANGUAGE C STRICT;
+
 -- Writes random documents by both; an error names the first that differs.
 CREATE FUNCTION mmtest_jsonb_equal(seed bigint, documents integer) RETURNS bigint
 	AS :'module' LANGUAGE C STRICT;
