@@ -507,18 +507,21 @@ sub literal { my ($bson) = @_; return "'\\x" . hex_of($bson) . "'::bytea"; }
 
 sub corrupt { my ($key) = @_; my $fault = $sentence{$key} or die "no sentence \"$key\""; return "$fault / parse|22P03|invalid BSON document|$fault|"; }
 
-# Under a name with a column and one without, in columns of embedded documents, in a value, an array and a scope.
+# Under a name with a column and one without, in columns of embedded documents, in a value, an array and a scope, and in
+# what the same name replaces.
 sub placed
 {
 	my ($bytes) = @_;
 	return map { literal(bson("{ 10 '_id' 01000000 $_ }")) }
 	  element('v', $bytes), element('w', $bytes), "03 'o' { " . element('a', $bytes) . ' } ', "03 'o' { 03 'b' { " . element('c', $bytes) . ' } } ',
 	  "03 'o' { " . element('d', $bytes) . ' } ', "03 'v' { " . element('e', $bytes) . ' } ', "04 'v' { " . element('0', $bytes) . ' } ',
-	  "0f 'v' ( \"f()\" { " . element('x', $bytes) . ' } ) ';
+	  "0f 'v' ( \"f()\" { " . element('x', $bytes) . ' } ) ', "03 'v' { 0f 'x' ( \"f()\" { " . element('y', $bytes) . ' } ) } ',
+	  "03 'v' { 03 'x' { " . element('y', $bytes) . " } 03 'x' { } } ", "04 'v' { 03 '0' { 04 'x' { " . element('0', $bytes) . " } 0a 'x' } } ";
 }
 
 my @found_corrupt = refused(map { placed($_->{bytes}) } @corrupt_values);
-is_deeply([splice @found_corrupt, 0, 8], [(corrupt($_->{expected})) x 8], "corrupt: $_->{name}") foreach @corrupt_values;
+my $places = @found_corrupt / @corrupt_values;
+is_deeply([splice @found_corrupt, 0, $places], [(corrupt($_->{expected})) x $places], "corrupt: $_->{name}") foreach @corrupt_values;
 
 @found_corrupt = refused(map { literal(bson($_->{bytes})) } @corrupt_documents);
 is($found_corrupt[$_], corrupt($corrupt_documents[$_]{expected}), "corrupt: $corrupt_documents[$_]{name}") foreach 0 .. $#corrupt_documents;
@@ -545,8 +548,23 @@ sub of_size { my ($len) = @_; return filled("\x02s\0" . pack('V', $len - 12), 'a
 
 sub of_elements { my ($number) = @_; return filled('', "\x0a\0", $number, "\0"); }
 
+# The same in the column of v, where all but the last empty name are replaced; and in what a name replaces there.
+sub of_elements_inside { my ($number) = @_; $number--; return filled("\x03v\0" . pack('V', 2 * $number + 5), "\x0a\0", $number, "\0\0"); }
+
+sub of_elements_replaced
+{
+	my ($number) = @_;
+	$number -= 3;
+	return filled("\x03v\0" . pack('V', 2 * $number + 16) . "\x03x\0" . pack('V', 2 * $number + 5), "\x0a\0", $number, "\0\x0ax\0\0\0");
+}
+
+sub of_levels_inside { my ($levels) = @_; $levels--; return literal(bson('{ ' . "03 'v' { " x $levels . '} ' x $levels . '}')); }
+
 is_deeply([refused(literal(bson('{ ' . "03 'a' { " x 200 . '} ' x 200 . '}')), of_size(16793600), of_size(16793601), of_elements(3000000), of_elements(3000001))],
 	[corrupt('depth'), 'none / none', corrupt('large'), 'none / none', corrupt('elements')], 'corrupt: beyond the limits');
+is_deeply([refused(map { $_->(3000000), $_->(3000001) } \&of_elements_inside, \&of_elements_replaced)], [('none / none', corrupt('elements')) x 2],
+	'corrupt: too many elements inside of a value');
+is_deeply([refused(of_levels_inside(200), of_levels_inside(201))], ['none / none', corrupt('depth')], 'corrupt: too many levels inside of a value');
 
 # Text is valid BSON whatever it is; the dead letter says what is wrong with it.
 sub text_in

@@ -278,6 +278,7 @@ start(MmJsonbBuilder *b, MmInvalidText invalid_text)
 	b->key_len = 0;
 	b->pending = 0;
 	b->failed = false;
+	b->inside = (MmInside) {0};
 	b->changes = (MmJsonbChanges) {0};
 }
 
@@ -307,20 +308,42 @@ finish(MmJsonbBuilder *b)
 	mm_stack_trim(&b->nodes);
 }
 
+static void
+check_inside(const MmJsonbBuilder *b)
+{
+	if (b->inside.faulty)
+		elog(ERROR, "BSON document was not validated");
+}
+
 Jsonb *
-mm_jsonb_from_value(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form,
-					MmInvalidText invalid_text, MmTextFailure *failure)
+mm_jsonb_from_unread(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form,
+					 MmInvalidText invalid_text, MmInside *inside,
+					 MmTextFailure *failure)
 {
 	Jsonb	   *result = NULL;
 	JEntry		root;
 
 	start(b, invalid_text);
+	b->inside = *inside;
 	root = mm_jsonb_emit(b, value, form);
-	if (!b->failed)
+	*inside = b->inside;
+	if (likely(!inside->faulty && !b->failed))
 		result = copy_result(b, root);
-	else if (mm_checker_value(value, form, failure))
+	else if (!inside->faulty && mm_checker_value(value, form, failure))
 		elog(ERROR, "text that was refused is not found again");
 	finish(b);
+	return result;
+}
+
+Jsonb *
+mm_jsonb_from_value(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form,
+					MmInvalidText invalid_text, MmTextFailure *failure)
+{
+	MmInside	inside = {0};
+	Jsonb	   *result = mm_jsonb_from_unread(b, value, form, invalid_text,
+											  &inside, failure);
+
+	check_inside(b);
 	return result;
 }
 
@@ -365,6 +388,7 @@ mm_jsonb_finish(MmJsonbBuilder *b, MmTextFailure *failure)
 
 	Assert(b->open == NO_NODE && count_nodes(b) > 0);
 	root = mm_jsonb_emit_node(b, 0);
+	check_inside(b);
 	if (!b->failed)
 		result = copy_result(b, root);
 	else if (mm_jsonb_check_node(b, 0, failure))

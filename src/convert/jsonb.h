@@ -40,6 +40,15 @@ extern Jsonb *mm_jsonb_from_value(MmJsonbBuilder *builder,
 								  MmTextFailure *failure);
 
 /*
+ * The same for a value that nobody has validated: that is done on the way.
+ * NULL with inside->faulty when it is not valid.
+ */
+extern Jsonb *mm_jsonb_from_unread(MmJsonbBuilder *builder,
+								   const MmValue *value, MmJsonForm form,
+								   MmInvalidText invalid_text,
+								   MmInside *inside, MmTextFailure *failure);
+
+/*
  * The same for an object that is put together from parts:
  *
  *	  mm_jsonb_begin(builder, invalid_text);

@@ -16,6 +16,10 @@
  * The types that make up nearly all of the data are written here, the others
  * by way of extended.c: see jsonb.c.
  *
+ * Nobody need have validated the documents (walk.h): that is done when they are
+ * collected, and the few that are not written are validated where they are
+ * dropped.  After a fault the rest is written in vain.
+ *
  * Nothing here raises on behalf of data.  Lengths in jsonb have 28 bits, and
  * what the walk lets pass makes no jsonb that long.  Most is written for
  * regular expressions without a letter: with a key of one letter they have 5
@@ -36,6 +40,8 @@
 #include "convert/keysort.h"
 #include "convert/number.h"
 
+static JEntry emit_document(MmJsonbBuilder *b, const MmValue *document,
+							MmJsonForm form);
 static JEntry emit_other(MmJsonbBuilder *b, const MmValue *value,
 						 MmJsonForm form);
 
@@ -154,11 +160,14 @@ emit_number(MmJsonbBuilder *b, const MmNumber *number)
 }
 
 /* Whole numbers keep their ".0". */
-static JEntry
-emit_double(MmJsonbBuilder *b, double v)
+static pg_noinline JEntry
+emit_double(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form)
 {
+	double		v = mm_walk_double(value->data);
 	MmNumber	number;
 
+	if (!mm_extended_is_number(v, form))
+		return mm_jsonb_emit_extended(b, value, form);
 	mm_number_from_double(v, &number);
 	if (number.shown == 0)
 		number.shown = 1;
@@ -207,6 +216,11 @@ emit_value(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form)
 				JENTRY_ISBOOL_TRUE : JENTRY_ISBOOL_FALSE;
 		case MM_BSON_NULL:
 			return JENTRY_ISNULL;
+		case MM_BSON_OBJECT:
+		case MM_BSON_ARRAY:
+			return emit_document(b, value, form);
+		case MM_BSON_DOUBLE:
+			return emit_double(b, value, form);
 		default:
 			break;
 	}
@@ -218,14 +232,19 @@ emit_value(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form)
  * ---------------------------------------------------------------------
  */
 
-/* A value that is dropped is refused all the same. */
+/* A value that is dropped is validated, and refused, all the same. */
 static pg_noinline void
 drop(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form)
 {
 	MmTextFailure failure;
+	MmWalk		walk = {0};
 
 	b->changes.duplicates++;
-	if (b->writer.invalid_text == MM_INVALID_TEXT_REJECT && !b->failed)
+	if (mm_walk_is_nested(value) &&
+		!mm_walk_validate_value(&walk, value, b->inside.depth + 1,
+								&b->inside.elements))
+		b->inside.faulty = true;
+	else if (b->writer.invalid_text == MM_INVALID_TEXT_REJECT && !b->failed)
 		b->failed = value->type == MM_NODE_VALUE ?
 			!mm_jsonb_check_node(b, value->len, &failure) :
 			!mm_checker_value(value, form, &failure);
@@ -394,31 +413,65 @@ emit_array(MmJsonbBuilder *b, uint32 first, uint32 n, MmJsonForm form)
 	return JENTRY_ISCONTAINER | (b->out.used - start);
 }
 
+/* False: there was a fault before, or is one here. */
+static inline bool
+begin_document(MmJsonbBuilder *b, MmWalk *walk, const MmValue *document)
+{
+	check_stack_depth();
+	b->inside.faulty = b->inside.faulty ||
+		b->inside.depth >= MM_WALK_MAX_DEPTH ||
+		!mm_walk_begin(walk, document->data, document->len);
+	return !b->inside.faulty;
+}
+
+/*
+ * Pushes the elements, and the keys unless it is an array.  How many; after a
+ * fault, those before it.
+ */
+static inline uint32
+collect(MmJsonbBuilder *b, MmWalk *walk, bool array)
+{
+	uint32		most = MM_WALK_MAX_ELEMENTS -
+		Min(b->inside.elements, MM_WALK_MAX_ELEMENTS);
+	uint32		n;
+
+	for (n = 0; !mm_walk_at_end(walk); n++)
+	{
+		MmValue    *child = mm_stack_reserve(&b->children, sizeof(MmValue));
+
+		if (unlikely(n >= most || !mm_walk_next(walk, child)))
+		{
+			b->inside.faulty = true;
+			break;
+		}
+		b->children.used += sizeof(MmValue);
+		if (!array)
+			push_key(b, child, n,
+					 (const char *) walk->end - child->key >= 8);
+	}
+	b->inside.elements += n;
+	return n;
+}
+
 /* An embedded document, or an array, where the names are but indexes. */
-static JEntry
+static pg_noinline JEntry
 emit_document(MmJsonbBuilder *b, const MmValue *document, MmJsonForm form)
 {
 	uint32		first = count_children(b);
 	uint32		base = b->children.used;
 	uint32		keys = b->keys.used;
 	bool		array = document->type == MM_BSON_ARRAY;
-	uint32		n = 0;
 	MmWalk		walk;
+	uint32		n;
 	JEntry		entry;
 
-	check_stack_depth();
-	(void) mm_walk_begin(&walk, document->data, document->len);
-	for (; !mm_walk_at_end(&walk); n++)
-	{
-		MmValue    *child = mm_stack_push(&b->children, sizeof(MmValue));
-
-		if (!mm_walk_next(&walk, child))
-			elog(ERROR, "BSON document was not validated: %s", walk.fault);
-		if (!array)
-			push_key(b, child, n, (const char *) walk.end - child->key >= 8);
-	}
+	if (unlikely(!begin_document(b, &walk, document)))
+		return JENTRY_ISNULL;
+	n = collect(b, &walk, array);
+	b->inside.depth++;
 	entry = array ? emit_array(b, first, n, form) :
 		emit_object(b, first, keys, form);
+	b->inside.depth--;
 	b->children.used = base;
 	return entry;
 }
@@ -448,23 +501,14 @@ mm_jsonb_emit_node(MmJsonbBuilder *b, uint32 i)
 	return entry;
 }
 
-/* The part of emit_value() for the types that take longer. */
-static JEntry
+/* The part of emit_value() for the types that are rarer. */
+static pg_noinline JEntry
 emit_other(MmJsonbBuilder *b, const MmValue *value, MmJsonForm form)
 {
 	MmNumber	number;
-	double		v;
 
 	switch (value->type)
 	{
-		case MM_BSON_OBJECT:
-		case MM_BSON_ARRAY:
-			return emit_document(b, value, form);
-		case MM_BSON_DOUBLE:
-			v = mm_walk_double(value->data);
-			if (!mm_extended_is_number(v, form))
-				break;
-			return emit_double(b, v);
 		case MM_BSON_OBJECT_ID:
 			if (form != MM_JSON_SIMPLE)
 				break;

@@ -46,6 +46,7 @@ struct MmJsonbBuilder
 	uint32		key_len;
 	JEntry		entry;			/* of what was written outside of nodes */
 	bool		failed;			/* a text was refused */
+	MmInside	inside;			/* depth: of the document at work */
 	MmJsonbChanges changes;
 };
 

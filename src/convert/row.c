@@ -175,28 +175,37 @@ fate_of_good(const MmColumn *column, const MmValue *value)
 
 /* The column of a value that does not fit is NULL, whatever becomes of it. */
 static void
+settle_value(MmPlan *plan, const MmNode *where, MmEntry *entry,
+			 const MmValue *value, MmFit fit, MmOutcome *outcome)
+{
+	MmColumn   *column = entry->column;
+
+	plan->isnull[column->index] = fit != MM_FIT_GOOD;
+	if (likely(fit == MM_FIT_GOOD))
+	{
+		MmFate		fate = outcome->widened ? MM_FATE_WIDENED :
+			fate_of_good(column, value);
+
+		outcome->altered |= mm_value_loses_padding(value, &column->type);
+		if (unlikely(outcome->altered || outcome->duplicates > 0))
+			fate = note_outcome(plan, column, value, outcome);
+		mm_plan_count(plan, column, fate);
+	}
+	else if (fit != MM_FIT_NULL)
+		leave_misfit(plan, where, entry, value, fit, outcome);
+}
+
+static void
 fill_slowly(MmPlan *plan, const MmNode *where, MmEntry *entry,
 			const MmValue *value)
 {
 	MmColumn   *column = entry->column;
 	MmOutcome	outcome = {0};
-	MmFit		fit;
+	MmFit		fit = mm_value_convert(value, &column->type,
+									   &plan->values[column->index],
+									   &outcome);
 
-	fit = mm_value_convert(value, &column->type,
-						   &plan->values[column->index], &outcome);
-	plan->isnull[column->index] = fit != MM_FIT_GOOD;
-	if (likely(fit == MM_FIT_GOOD))
-	{
-		MmFate		fate = outcome.widened ? MM_FATE_WIDENED :
-			fate_of_good(column, value);
-
-		outcome.altered |= mm_value_loses_padding(value, &column->type);
-		if (unlikely(outcome.altered || outcome.duplicates > 0))
-			fate = note_outcome(plan, column, value, &outcome);
-		mm_plan_count(plan, column, fate);
-	}
-	else if (fit != MM_FIT_NULL)
-		leave_misfit(plan, where, entry, value, fit, &outcome);
+	settle_value(plan, where, entry, value, fit, &outcome);
 }
 
 /* A value into its column. */
@@ -304,6 +313,34 @@ validate(MmPlan *plan, const MmNode *where, MmWalk *walk,
 }
 
 /*
+ * A document or array as jsonb, by which it is validated.  Of several faults
+ * the first is told, as of other values.
+ */
+static bool
+fill_unread(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
+			const MmValue *value)
+{
+	MmColumn   *column = entry->column;
+	MmOutcome	outcome = {
+		.inside.depth = where->depth + 1,
+		.inside.elements = plan->elements
+	};
+	MmFit		fit = mm_value_convert(value, &column->type,
+									   &plan->values[column->index],
+									   &outcome);
+
+	if (outcome.inside.faulty)
+	{
+		if (validate(plan, where, walk, value))
+			elog(ERROR, "fault of a BSON document is not found again");
+		return false;
+	}
+	plan->elements = outcome.inside.elements;
+	settle_value(plan, where, entry, value, fit, &outcome);
+	return true;
+}
+
+/*
  * An embedded document whose fields are columns.  What stands there instead
  * of one does not fit; null is as good as absent.
  */
@@ -337,6 +374,10 @@ read_entry(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
 	begin_entry(plan, where, entry, value);
 	if (entry->kind == MM_ENTRY_NODE)
 		return read_node(plan, where, entry, walk, value);
+	if (entry->kind == MM_ENTRY_COLUMN &&
+		entry->column->type.kind == MM_KIND_JSONB &&
+		(value->type == MM_BSON_OBJECT || value->type == MM_BSON_ARRAY))
+		return fill_unread(plan, where, entry, walk, value);
 	if (!validate(plan, where, walk, value))
 		return false;
 	if (entry->kind == MM_ENTRY_COLUMN)

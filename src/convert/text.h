@@ -13,6 +13,7 @@
 #include "lib/stringinfo.h"
 
 #include "convert/convert.h"
+#include "convert/walk.h"
 
 typedef enum MmTextFault
 {
@@ -36,6 +37,7 @@ typedef struct MmOutcome
 	bool		altered;		/* invalid_text changed a text */
 	bool		widened;		/* an element of an array was converted */
 	uint32		duplicates;		/* keys of which jsonb kept the last only */
+	MmInside	inside;			/* of what becomes a jsonb */
 } MmOutcome;
 
 extern MmTextFault mm_text_check_slowly(const char *s, uint32 len);

@@ -206,9 +206,10 @@ static MmFit
 to_binary_json(const MmValue *value, const MmValueType *type, Datum *result,
 		 MmOutcome *outcome)
 {
-	Jsonb	   *jsonb = mm_jsonb_from_value(type->builder, value, type->form,
-											type->invalid_text,
-											&outcome->failure);
+	Jsonb	   *jsonb = mm_jsonb_from_unread(type->builder, value, type->form,
+											 type->invalid_text,
+											 &outcome->inside,
+											 &outcome->failure);
 	MmJsonbChanges changes;
 
 	if (jsonb == NULL)
@@ -414,7 +415,8 @@ convert_slowly(const MmValue *value, MmValueType *type, Datum *result,
 
 /*
  * *result is written when the fit is good, *outcome as it says.  Nested
- * values have been validated.  The Datum lives in the type's arena, or in the
+ * values have been validated; what becomes a jsonb need not be, and is not
+ * good when outcome->inside is faulty.  The Datum lives in the type's arena, or in the
  * current context.
  */
 MmFit

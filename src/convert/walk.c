@@ -7,7 +7,8 @@
  * step of the walk (walk.h) checks that the element lies within its document
  * and leaves embedded documents unread.  mm_walk_validate() reads those too;
  * whoever wants to look into an embedded document has it validated first, and
- * may then take the steps for granted.
+ * may then take the steps for granted, or does as much on the way, as
+ * jsonb_emit.c does.
  *
  * libbson's iterator is not used: it does not tell the end from corruption,
  * nor does it check what we need to know (RELIABILITY.md section 2).

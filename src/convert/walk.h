@@ -83,6 +83,17 @@ typedef struct MmWalk
 	const char *fault;			/* a sentence, once a step returned false */
 } MmWalk;
 
+/*
+ * The inside of a value that is validated by who converts it.  Says where the
+ * value stands, and then what was found.
+ */
+typedef struct MmInside
+{
+	int			depth;			/* level of the document that it stands in */
+	uint32		elements;		/* of the whole document so far */
+	bool		faulty;			/* mm_walk_validate_value() says why */
+} MmInside;
+
 /* BSON is little-endian. */
 static inline uint32
 mm_walk_uint32(const uint8 *p)

@@ -190,6 +190,29 @@ run_jsonb(Fuzz *fuzz, const uint8 *doc, uint32 len)
 	}
 }
 
+/* Validating on the way is of the same opinion, and reads all elements. */
+static void
+run_unread(Fuzz *fuzz, const uint8 *doc, uint32 len, bool valid)
+{
+	MmValue		value = {
+		.type = MM_BSON_OBJECT, .key = "", .data = doc, .len = len
+	};
+	MmInside	inside = {0};
+	MmTextFailure failure;
+	MmWalk		walk;
+	uint32		elements = 0;
+
+	(void) mm_jsonb_from_unread(fuzz->builder, &value,
+								fuzz->documents % (MM_JSON_CANONICAL + 1),
+								fuzz->documents % 3, &inside, &failure);
+	if (inside.faulty == valid)
+		elog(ERROR, "jsonb is of another opinion than the walk");
+	if (valid && (!mm_walk_validate_value(&walk, &value, 1, &elements) ||
+				  elements != inside.elements || inside.depth != 0))
+		elog(ERROR, "jsonb has read %u elements of %u", inside.elements,
+			 elements);
+}
+
 static void
 run_infer(Fuzz *fuzz, const uint8 *doc, uint32 len, bool valid)
 {
@@ -233,6 +256,7 @@ run(Fuzz *fuzz, const uint8 *doc, uint32 len)
 	mm_json_id_for_display(doc, len, display, sizeof(display));
 	if (valid)
 		run_jsonb(fuzz, doc, len);
+	run_unread(fuzz, doc, len, valid);
 	run_infer(fuzz, doc, len, valid);
 	fuzz->valid += valid;
 	if (fuzz_convert(doc, len))
