@@ -63,6 +63,23 @@ $t->sql('DROP TABLE mixed');
 # F18
 # ---------------------------------------------------------------------
 
+# The most loaders at a time, and the most kilobytes that one of them has.
+sub watch_loaders
+{
+	my ($watched) = @_;
+	my ($peak, $seen) = (0, 0);
+	wait_for(sub {
+			my @pids = $t->pids('loader');
+			$seen = @pids if @pids > $seen;
+			foreach my $pid (@pids)
+			{
+				my ($kb) = (eval { slurp_file("/proc/$pid/status") } // '') =~ /RssAnon:\s+(\d+)/;
+				$peak = $kb if defined $kb && $kb > $peak;
+			}
+			($t->state_of($watched) // '') =~ /completed|failed/ }, 120);
+	return ($seen, $peak);
+}
+
 my $workers = 4;
 $t->mongo->python(q(
 import random
@@ -71,19 +88,24 @@ for i in range(16):
     client.shop.giant.insert_one({'_id': i, 'text': random.randbytes(7800000).hex()})
 ));
 $job = $t->start('giant', workers => $workers, chunk => '32MB');
-my ($peak, $seen) = (0, 0);
-wait_for(sub {
-		my @pids = $t->pids('loader');
-		$seen = @pids if @pids > $seen;
-		foreach my $pid (@pids)
-		{
-			my ($kb) = (eval { slurp_file("/proc/$pid/status") } // '') =~ /RssAnon:\s+(\d+)/;
-			$peak = $kb if defined $kb && $kb > $peak;
-		}
-		($t->state_of($job) // '') =~ /completed|failed/ }, 120);
+my ($seen, $peak) = watch_loaders($job);
 cmp_ok($seen, '>', 1, 'F18: several loaders are at work');
 ok($peak > 0 && $peak <= 256 * 1024, sprintf 'F18: a loader takes %d MB at most', $peak / 1024);
 is($t->violations($job, collection => 'giant'), '', 'F18: nothing lost, nothing twice');
+
+# Millions of values of one key, each of which is converted, but for the first.
+$t->mongo->python(<<'PY');
+from bson.raw_bson import RawBSONDocument
+import struct
+client.shop.repeated.insert_many([{'_id': i, 't': 'x', 'l': [1, 2], 'n': 1.5} for i in range(100)])
+for i, elements in enumerate([b'\x08t\0\1' * 2900000, b'\x02t\0\2\0\0\0\xff\0' * 1500000, b'\x04l\0\x05\0\0\0\0' * 1500000]):
+    body = b'\x10_id\0' + struct.pack('<i', 100 + i) + elements + b'\x02t\0\2\0\0\0y\0'
+    client.shop.repeated.insert_one(RawBSONDocument(struct.pack('<i', len(body) + 5) + body + b'\0'))
+PY
+$job = $t->start('repeated', workers => 1);
+my (undef, $most) = watch_loaders($job);
+ok($most > 0 && $most <= 256 * 1024, sprintf 'F18: with keys that are repeated it takes %d MB at most', $most / 1024);
+is($t->ask('SELECT count(*) FILTER (WHERE t = $$y$$) FROM repeated WHERE _id >= 100'), 3, 'F18: the last value of each is kept');
 figure('F18', sprintf 'documents of 15.6 MB, %d workers: %d MB of private memory in a loader at most, 0 differences', $workers, $peak / 1024);
 
 # ---------------------------------------------------------------------
