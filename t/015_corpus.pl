@@ -558,13 +558,26 @@ sub of_elements_replaced
 	return filled("\x03v\0" . pack('V', 2 * $number + 16) . "\x03x\0" . pack('V', 2 * $number + 5), "\x0a\0", $number, "\0\x0ax\0\0\0");
 }
 
-sub of_levels_inside { my ($levels) = @_; $levels--; return literal(bson('{ ' . "03 'v' { " x $levels . '} ' x $levels . '}')); }
+# The last one is like one of the document before.
+sub of_elements_again { my ($number) = @_; return filled('', "\x0a\0", $number - 1, bson("02 's' \"x\"") . "\0"); }
+
+# So many levels: in the column of v, in one of embedded documents, in what a name replaces, and in a scope.
+sub levels { my ($outside, $levels) = @_; return "03 'x' { " x ($levels - $outside) . '} ' x ($levels - $outside); }
+
+sub of_levels_inside
+{
+	my ($levels) = @_;
+	return map { literal(bson("{ $_ }")) } "03 'v' { " . levels(2, $levels) . '}', "03 'o' { 03 'b' { 03 'c' { " . levels(4, $levels) . '} } }',
+	  "03 'v' { " . levels(2, $levels) . "0a 'x' }", "03 'v' { 0f 'y' ( \"f()\" { " . levels(3, $levels) . '} ) }';
+}
 
 is_deeply([refused(literal(bson('{ ' . "03 'a' { " x 200 . '} ' x 200 . '}')), of_size(16793600), of_size(16793601), of_elements(3000000), of_elements(3000001))],
 	[corrupt('depth'), 'none / none', corrupt('large'), 'none / none', corrupt('elements')], 'corrupt: beyond the limits');
 is_deeply([refused(map { $_->(3000000), $_->(3000001) } \&of_elements_inside, \&of_elements_replaced)], [('none / none', corrupt('elements')) x 2],
 	'corrupt: too many elements inside of a value');
-is_deeply([refused(of_levels_inside(200), of_levels_inside(201))], ['none / none', corrupt('depth')], 'corrupt: too many levels inside of a value');
+is_deeply([map { sql("SELECT coalesce(mmtest_reject_after(@{[literal(bson('{ 02 \'s\' \"x\" }'))]}, @{[of_elements_again($_)]}), 'none')") } 3000000, 3000001],
+	['none', corrupt('elements') =~ s{^[^/]* / }{}r], 'corrupt: too many elements, the last of which is like the one before');
+is_deeply([refused(map { of_levels_inside($_) } 200, 201)], [('none / none') x 4, (corrupt('depth')) x 4], 'corrupt: too many levels inside of a value');
 
 # Text is valid BSON whatever it is; the dead letter says what is wrong with it.
 sub text_in

@@ -10,7 +10,8 @@
  * have none.  What is written as text or as jsonb is decided here, how it
  * is written by the writers in json.c and jsonb.c.
  *
- * Values must have been validated: see walk.c.
+ * Values must have been validated (walk.c).  For the writer of jsonb those
+ * inside of the value need not be: they go to its document() unread.
  *
  *-------------------------------------------------------------------------
  */

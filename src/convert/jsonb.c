@@ -13,7 +13,8 @@
  * no trees: nodes point to them.
  *
  * Text that may not be written is remembered only, and the rest written in
- * vain: in the end checker.c finds the place of the first in the document.
+ * vain: in the end checker.c finds the place of the first in the document.  A
+ * document that is not valid is remembered, too.
  *
  *-------------------------------------------------------------------------
  */

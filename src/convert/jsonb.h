@@ -32,7 +32,8 @@ typedef struct MmJsonbChanges
 extern MmJsonbBuilder *mm_jsonb_create(MmArena *arena);
 
 /*
- * The jsonb of a value.  NULL with *failure when a text in it was refused.
+ * The jsonb of a value that was validated.  NULL with *failure when a text in
+ * it was refused.
  */
 extern Jsonb *mm_jsonb_from_value(MmJsonbBuilder *builder,
 								  const MmValue *value, MmJsonForm form,
@@ -49,7 +50,7 @@ extern Jsonb *mm_jsonb_from_unread(MmJsonbBuilder *builder,
 								   MmInside *inside, MmTextFailure *failure);
 
 /*
- * The same for an object that is put together from parts:
+ * The jsonb of an object that is put together from parts, which are valid:
  *
  *	  mm_jsonb_begin(builder, invalid_text);
  *	  mm_jsonb_begin_object(builder);

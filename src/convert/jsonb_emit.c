@@ -16,9 +16,10 @@
  * The types that make up nearly all of the data are written here, the others
  * by way of extended.c: see jsonb.c.
  *
- * Nobody need have validated the documents (walk.h): that is done when they are
- * collected, and the few that are not written are validated where they are
- * dropped.  After a fault the rest is written in vain.
+ * Nobody need have validated the documents (walk.c): that is done when they
+ * are collected, and the few that are not written are validated where they are
+ * dropped.  After a fault no document is looked into any more, and what was
+ * written is thrown away.
  *
  * Nothing here raises on behalf of data.  Lengths in jsonb have 28 bits, and
  * what the walk lets pass makes no jsonb that long.  Most is written for
@@ -469,9 +470,13 @@ emit_document(MmJsonbBuilder *b, const MmValue *document, MmJsonForm form)
 		return JENTRY_ISNULL;
 	n = collect(b, &walk, array);
 	b->inside.depth++;
-	entry = array ? emit_array(b, first, n, form) :
-		emit_object(b, first, keys, form);
+	if (unlikely(b->inside.faulty))
+		entry = JENTRY_ISNULL;
+	else
+		entry = array ? emit_array(b, first, n, form) :
+			emit_object(b, first, keys, form);
 	b->inside.depth--;
+	b->keys.used = keys;
 	b->children.used = base;
 	return entry;
 }

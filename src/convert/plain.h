@@ -31,13 +31,24 @@ mm_plain_alloc(MmArena *arena, uint32 len, Datum *result)
 /* Longer texts are checked first, and then copied as blocks. */
 #define MM_PLAIN_SHORT 256
 
-/* False: it takes longer. */
+/*
+ * False: it takes longer.  A text that is checked while it is copied needs its
+ * place in the arena before.
+ */
 static pg_attribute_always_inline bool
 mm_plain_string(const char *s, uint32 len, MmArena *arena, Datum *result)
 {
-	if (len <= MM_PLAIN_SHORT)
-		return mm_text_copy(mm_plain_alloc(arena, len, result), s,
-							len) == MM_TEXT_GOOD;
+	Size		used;
+
+	if (arena != NULL && len <= MM_PLAIN_SHORT)
+	{
+		used = arena->used;
+		if (likely(mm_text_copy(mm_plain_alloc(arena, len, result), s,
+								len) == MM_TEXT_GOOD))
+			return true;
+		arena->used = used;
+		return false;
+	}
 	if (mm_text_check(s, len) != MM_TEXT_GOOD)
 		return false;
 	memcpy(mm_plain_alloc(arena, len, result), s, len);

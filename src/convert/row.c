@@ -6,7 +6,8 @@
  * A document is walked once.  Documents of a collection mostly share the
  * order of their keys, so each entry remembers which one came behind it the
  * last time: that key is compared first, and only when it is another one the
- * hash table is asked.
+ * hash table is asked.  Nor do their types change often: what is under the key
+ * is first taken for a value like the one before.
  *
  * On the walk each value becomes a Datum, or is put on the list of what is
  * left over: fields without a column, and values that do not fit.  What
@@ -23,7 +24,10 @@
 #include "convert/plain.h"
 #include "convert/plan.h"
 
-/* Interrupts are served each time that so many elements were read, less 1. */
+/*
+ * Interrupts are served each time that so many elements were read, less 1;
+ * unless that one is taken by take_again(), which happens once for an entry.
+ */
 #define INTERRUPTS_MASK	0xFFFF
 
 static void
@@ -205,6 +209,7 @@ fill_slowly(MmPlan *plan, const MmNode *where, MmEntry *entry,
 									   &plan->values[column->index],
 									   &outcome);
 
+	Assert(!outcome.inside.faulty);
 	settle_value(plan, where, entry, value, fit, &outcome);
 }
 

@@ -46,8 +46,8 @@ extern void mm_text_append_repaired(StringInfo out, const char *s, uint32 len,
 extern char *mm_text_clean(const char *s, uint32 len);
 
 /*
- * Of eight bytes that are neither NUL nor beyond ASCII, no highest bit is set
- * in the result.
+ * No highest bit is set in the result when none of the eight bytes is NUL or
+ * beyond ASCII, and only then.
  */
 #define MM_TEXT_HIGHEST_BITS UINT64CONST(0x8080808080808080)
 
@@ -98,8 +98,8 @@ mm_text_copy_word(char *to, const char *s)
 }
 
 /*
- * The same for a text that is copied on the way, in words that may overlap.
- * When it is not good, what was copied is of no use.
+ * mm_text_check() for a text that is copied on the way, in words that may
+ * overlap.  When it is not good, what was copied is of no use.
  */
 static inline MmTextFault
 mm_text_copy(char *to, const char *s, uint32 len)
@@ -121,11 +121,13 @@ mm_text_copy(char *to, const char *s, uint32 len)
 		odd |= mm_text_copy_word(to + len - 8, s + len - 8);
 	}
 	else
+	{
 		for (uint32 i = 0; i < len; i++)
 		{
 			to[i] = s[i];
 			odd |= s[i] | (s[i] - 1);
 		}
+	}
 	return likely((odd & MM_TEXT_HIGHEST_BITS) == 0) ? MM_TEXT_GOOD :
 		mm_text_check_slowly(s, len);
 }

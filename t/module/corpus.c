@@ -24,6 +24,7 @@
 MM_FUNCTION(mmtest_valid);
 MM_FUNCTION(mmtest_json);
 MM_FUNCTION(mmtest_reject);
+MM_FUNCTION(mmtest_reject_after);
 MM_FUNCTION(mmtest_texts);
 
 Datum
@@ -61,7 +62,7 @@ mmtest_json(PG_FUNCTION_ARGS)
 
 /*
  * The whole document in a column; and columns of any value, some of them from
- * embedded documents.  Nothing is refused but text.
+ * embedded documents, and one of text.  Nothing is refused but text.
  */
 static const char *const contracts[] = {
 	"{\"format\": 1, \"json_format\": \"canonical\", \"fields\": ["
@@ -70,11 +71,12 @@ static const char *const contracts[] = {
 	"{\"format\": 1, \"json_format\": \"canonical\", \"fields\": ["
 	"{\"path\": \"_id\", \"column\": \"id\", \"type\": \"jsonb\"},"
 	"{\"path\": \"v\", \"column\": \"v\", \"type\": \"jsonb\"},"
+	"{\"path\": \"s\", \"column\": \"s\", \"type\": \"text\"},"
 	"{\"path\": \"o.a\", \"column\": \"o_a\", \"type\": \"jsonb\"},"
 	"{\"path\": \"o.b.c\", \"column\": \"o_b_c\", \"type\": \"jsonb\"}]}"
 };
 
-#define COLUMNS_MAX 5
+#define COLUMNS_MAX 6
 
 static MmContract *
 read_contract(const char *text)
@@ -84,7 +86,7 @@ read_contract(const char *text)
 	return mm_contract_from_jsonb(DatumGetJsonbP(jsonb));
 }
 
-/* The columns of a contract, all jsonb, and _extra. */
+/* The columns of a contract, jsonb or text, and _extra. */
 static TupleDesc
 make_descriptor(const MmContract *contract)
 {
@@ -95,27 +97,44 @@ make_descriptor(const MmContract *contract)
 
 	Assert(ncolumns <= COLUMNS_MAX);
 	foreach(lc, contract->fields)
-		TupleDescInitEntry(desc, number++, ((MmField *) lfirst(lc))->column,
-						   JSONBOID, -1, 0);
+	{
+		MmField    *field = lfirst(lc);
+
+		TupleDescInitEntry(desc, number++, field->column,
+						   strcmp(field->type, "text") == 0 ?
+						   TEXTOID : JSONBOID, -1, 0);
+	}
 	TupleDescInitEntry(desc, number, contract->extra_column, JSONBOID, -1, 0);
 	return desc;
 }
 
-/* See mm_test.sql; NULL when the document is no dead letter. */
+static bool
+convert(MmPlan *plan, bytea *bson, MmReject *reject)
+{
+	Datum		values[COLUMNS_MAX];
+	bool		isnull[COLUMNS_MAX];
+	int64		diverted = 0;
+
+	return mm_plan_convert(plan, (uint8 *) VARDATA_ANY(bson),
+						   VARSIZE_ANY_EXHDR(bson), values, isnull, &diverted,
+						   reject);
+}
+
+/*
+ * See mm_test.sql; NULL when the document is no dead letter.  before: converted
+ * first by the same plan, or NULL.
+ */
 static char *
-explain(const char *contract_text, bytea *bson)
+explain(const char *contract_text, bytea *before, bytea *bson)
 {
 	MmContract *contract = read_contract(contract_text);
 	MmPlan	   *plan = mm_plan_create(contract, make_descriptor(contract),
 									  false);
-	Datum		values[COLUMNS_MAX];
-	bool		isnull[COLUMNS_MAX];
-	int64		diverted = 0;
 	MmReject	reject = {0};
 
-	if (mm_plan_convert(plan, (uint8 *) VARDATA_ANY(bson),
-						VARSIZE_ANY_EXHDR(bson), values, isnull, &diverted,
-						&reject))
+	if (before != NULL && !convert(plan, before, &reject))
+		elog(ERROR, "the document before is rejected: %s", reject.message);
+	if (convert(plan, bson, &reject))
 		return NULL;
 	return psprintf("%s|%s|%s|%s|%s", reject.stage,
 					unpack_sql_state(reject.sqlstate), reject.message,
@@ -123,15 +142,15 @@ explain(const char *contract_text, bytea *bson)
 					reject.path ? reject.path : "");
 }
 
-Datum
-mmtest_reject(PG_FUNCTION_ARGS)
+/* The same in all layouts. */
+static Datum
+explain_all(FunctionCallInfo fcinfo, bytea *before, bytea *bson)
 {
-	bytea	   *bson = PG_GETARG_BYTEA_PP(0);
-	char	   *result = explain(contracts[0], bson);
+	char	   *result = explain(contracts[0], before, bson);
 
 	for (int i = 1; i < lengthof(contracts); i++)
 	{
-		char	   *other = explain(contracts[i], bson);
+		char	   *other = explain(contracts[i], before, bson);
 
 		if ((result == NULL) != (other == NULL) ||
 			(result != NULL && strcmp(result, other) != 0))
@@ -141,6 +160,18 @@ mmtest_reject(PG_FUNCTION_ARGS)
 	if (result == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(result));
+}
+
+Datum
+mmtest_reject(PG_FUNCTION_ARGS)
+{
+	return explain_all(fcinfo, NULL, PG_GETARG_BYTEA_PP(0));
+}
+
+Datum
+mmtest_reject_after(PG_FUNCTION_ARGS)
+{
+	return explain_all(fcinfo, PG_GETARG_BYTEA_PP(0), PG_GETARG_BYTEA_PP(1));
 }
 
 /* ---------------------------------------------------------------------

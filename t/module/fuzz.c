@@ -204,7 +204,7 @@ run_unread(Fuzz *fuzz, const uint8 *doc, uint32 len, bool valid)
 
 	(void) mm_jsonb_from_unread(fuzz->builder, &value,
 								fuzz->documents % (MM_JSON_CANONICAL + 1),
-								fuzz->documents % 3, &inside, &failure);
+								fuzz->documents / 3 % 3, &inside, &failure);
 	if (inside.faulty == valid)
 		elog(ERROR, "jsonb is of another opinion than the walk");
 	if (valid && (!mm_walk_validate_value(&walk, &value, 1, &elements) ||

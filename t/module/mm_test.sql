@@ -26,6 +26,10 @@ CREATE FUNCTION mmtest_valid(bson bytea) RETURNS text
 CREATE FUNCTION mmtest_reject(bson bytea) RETURNS text
 	AS :'module' LANGUAGE C STRICT;
 
+-- The same of a document behind another one, which is stored.
+CREATE FUNCTION mmtest_reject_after(before bytea, bson bytea) RETURNS text
+	AS :'module' LANGUAGE C STRICT;
+
 -- Checks and copies texts of up to so many bytes, with any byte at any place;
 -- an error names the first that is misjudged.
 CREATE FUNCTION mmtest_texts(longest integer) RETURNS bigint
