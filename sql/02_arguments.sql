@@ -72,7 +72,9 @@ SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', mapping => '{}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', mapping => '{"format": 1, "fields": [{"path": "_id", "column": "_id", "type": "text"}]}', options => '{"label": "x", "layout": "document"}')$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', follow => true)$$);
 SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '[1]')$$);
-SELECT pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '{"a": {"$date": "yesterday"}}')$$);
+-- libbson 2 knows one more form
+SELECT replace(pg_temp.try($$SELECT migrate_start('shop', 'orders', filter => '{"a": {"$date": "yesterday"}}')$$),
+	' or like "+05:00"', '') AS try;
 
 -- jobs that do not exist
 SELECT pg_temp.try($$SELECT migrate_wait()$$);

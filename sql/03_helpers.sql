@@ -29,7 +29,9 @@ SELECT migrate_column_name('a', 'camel');
 -- settings
 SET mongo_migrate.nonsense = 1;
 SET mongo_migrate.on_error = 'ignore';
+\set VERBOSITY sqlstate
 SET mongo_migrate.chunk_size = '1kB';
+\set VERBOSITY default
 SHOW mongo_migrate.chunk_size;
 RESET SESSION AUTHORIZATION;
 SET mongo_migrate.max_workers = 3;
