@@ -123,6 +123,7 @@ struct MmPlan
 	MmTally    *tally;
 	MmArena    *arena;
 	MmJsonbBuilder *builder;
+	MemoryContext repeated;		/* for values of a repeated key; or NULL */
 	int			nchecked;		/* columns that may refuse null */
 	MmColumn  **checked;
 	List	   *large_keys;		/* of MmColumn *: of the key, with values of

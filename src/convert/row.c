@@ -20,6 +20,8 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
 
 #include "convert/plain.h"
 #include "convert/plan.h"
@@ -177,6 +179,46 @@ fate_of_good(const MmColumn *column, const MmValue *value)
 		MM_FATE_EXACT : MM_FATE_WIDENED;
 }
 
+/*
+ * What is made on the way to the value of a repeated key is freed at once: a
+ * document may repeat a key millions of times.  What is left is the result.
+ */
+static pg_noinline MmFit
+convert_repeated(MmPlan *plan, MmColumn *column, const MmValue *value,
+				 MmOutcome *outcome)
+{
+	Datum	   *result = &plan->values[column->index];
+	MemoryContext old;
+	MmFit		fit;
+
+	if (plan->repeated == NULL)
+		plan->repeated = AllocSetContextCreate(plan->context,
+											   "mongo_migrate repeated key",
+											   ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(plan->repeated);
+	fit = mm_value_convert(value, &column->type, result, outcome);
+	MemoryContextSwitchTo(old);
+	if (fit == MM_FIT_GOOD)
+		*result = datumCopy(*result, column->type.typbyval,
+							column->type.typlen);
+	if (outcome->failure.path != NULL)
+		outcome->failure.path = pstrdup(outcome->failure.path);
+	MemoryContextReset(plan->repeated);
+	return fit;
+}
+
+static inline MmFit
+convert(MmPlan *plan, const MmEntry *entry, const MmValue *value,
+		MmOutcome *outcome)
+{
+	MmColumn   *column = entry->column;
+
+	if (unlikely(entry->doubled == plan->serial))
+		return convert_repeated(plan, column, value, outcome);
+	return mm_value_convert(value, &column->type,
+							&plan->values[column->index], outcome);
+}
+
 /* The column of a value that does not fit is NULL, whatever becomes of it. */
 static void
 settle_value(MmPlan *plan, const MmNode *where, MmEntry *entry,
@@ -203,11 +245,8 @@ static void
 fill_slowly(MmPlan *plan, const MmNode *where, MmEntry *entry,
 			const MmValue *value)
 {
-	MmColumn   *column = entry->column;
 	MmOutcome	outcome = {0};
-	MmFit		fit = mm_value_convert(value, &column->type,
-									   &plan->values[column->index],
-									   &outcome);
+	MmFit		fit = convert(plan, entry, value, &outcome);
 
 	Assert(!outcome.inside.faulty);
 	settle_value(plan, where, entry, value, fit, &outcome);
@@ -325,14 +364,11 @@ static bool
 fill_unread(MmPlan *plan, const MmNode *where, MmEntry *entry, MmWalk *walk,
 			const MmValue *value)
 {
-	MmColumn   *column = entry->column;
 	MmOutcome	outcome = {
 		.inside.depth = where->depth + 1,
 		.inside.elements = plan->elements
 	};
-	MmFit		fit = mm_value_convert(value, &column->type,
-									   &plan->values[column->index],
-									   &outcome);
+	MmFit		fit = convert(plan, entry, value, &outcome);
 
 	if (outcome.inside.faulty)
 	{

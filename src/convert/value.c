@@ -49,8 +49,8 @@ has_text_form(const MmValue *value)
 }
 
 /*
- * The text form of a scalar, ended by NUL, to be freed: a document may repeat
- * a key very often.  NULL with *fit when there is none.
+ * The text form of a scalar, ended by NUL, in the current context.  NULL with
+ * *fit when there is none.
  */
 static char *
 text_form(const MmValue *value, const MmValueType *type, MmFit *fit,
@@ -64,10 +64,7 @@ text_form(const MmValue *value, const MmValueType *type, MmFit *fit,
 	initStringInfo(&out);
 	if (!mm_json_append_text(&out, value, type->uuid, type->invalid_text,
 							 outcome))
-	{
-		pfree(out.data);
 		return NULL;
-	}
 	*fit = MM_FIT_GOOD;
 	*len = out.len;
 	return out.data;
@@ -81,11 +78,9 @@ to_text_slowly(const MmValue *value, const MmValueType *type, Datum *result,
 	int			len;
 	char	   *text = text_form(value, type, &fit, &len, outcome);
 
-	if (text == NULL)
-		return fit;
-	make_varlena(text, len, result);
-	pfree(text);
-	return MM_FIT_GOOD;
+	if (text != NULL)
+		make_varlena(text, len, result);
+	return fit;
 }
 
 static MmFit
@@ -140,20 +135,16 @@ static MmFit
 to_json_text(const MmValue *value, const MmValueType *type, Datum *result,
 			 MmOutcome *outcome)
 {
-	MmFit		fit = MM_FIT_GOOD;
 	StringInfoData out;
 
 	initStringInfo(&out);
 	if (!mm_json_append(&out, value, type->form, type->invalid_text,
 						type->kind == MM_KIND_JSON_TEXT, outcome))
-		fit = MM_FIT_TEXT;
-	else if (type->limit > 0 &&
-			 pg_mbstrlen_with_len(out.data, out.len) > type->limit)
-		fit = MM_FIT_RANGE;
-	else
-		make_varlena(out.data, out.len, result);
-	pfree(out.data);
-	return fit;
+		return MM_FIT_TEXT;
+	if (type->limit > 0 && pg_mbstrlen_with_len(out.data, out.len) > type->limit)
+		return MM_FIT_RANGE;
+	make_varlena(out.data, out.len, result);
+	return MM_FIT_GOOD;
 }
 
 /* ---------------------------------------------------------------------
@@ -285,22 +276,10 @@ add_element(const MmValue *item, MmValueType *element, ArrayBuildState *state,
 	return MM_FIT_GOOD;
 }
 
-/* Its elements are copies. */
-static void
-free_elements(ArrayBuildState *state)
-{
-	for (int i = 0; i < state->nelems && !state->typbyval; i++)
-		if (!state->dnulls[i])
-			pfree(DatumGetPointer(state->dvalues[i]));
-	pfree(state->dvalues);
-	pfree(state->dnulls);
-	pfree(state);
-}
-
 /*
  * An odd element makes the whole array a misfit; nulls are kept.  What the
  * conversion of an element leaves behind goes with a context of its own: of a
- * long array, or of many under one key, it would be gigabytes.
+ * long array it would be gigabytes.
  */
 static MmFit
 to_array(const MmValue *value, MmValueType *type, Datum *result,
@@ -334,7 +313,6 @@ to_array(const MmValue *value, MmValueType *type, Datum *result,
 	MemoryContextReset(type->scratch);
 	if (fit == MM_FIT_GOOD)
 		*result = makeArrayResult(state, old);
-	free_elements(state);
 	return fit;
 }
 
@@ -346,11 +324,7 @@ to_enum(const MmValue *value, const MmValueType *type, Datum *result,
 	int			len;
 	char	   *text = text_form(value, type, &fit, &len, outcome);
 
-	if (text == NULL)
-		return fit;
-	fit = mm_input_enum(type, text, result);
-	pfree(text);
-	return fit;
+	return text ? mm_input_enum(type, text, result) : fit;
 }
 
 static MmFit
@@ -361,11 +335,7 @@ to_input(const MmValue *value, MmValueType *type, Datum *result,
 	int			len;
 	char	   *text = text_form(value, type, &fit, &len, outcome);
 
-	if (text == NULL)
-		return fit;
-	fit = mm_input_call(type, text, result);
-	pfree(text);
-	return fit;
+	return text ? mm_input_call(type, text, result) : fit;
 }
 
 static MmFit
