@@ -40,6 +40,7 @@
 #include "convert/jsonb_emit.h"
 #include "convert/keysort.h"
 #include "convert/number.h"
+#include "copy.h"
 
 static JEntry emit_document(MmJsonbBuilder *b, const MmValue *document,
 							MmJsonForm form);
@@ -82,24 +83,6 @@ repair(MmJsonbBuilder *b, const char *s, uint32 *len)
 	}
 	*len = repaired.len;
 	return repaired.data;
-}
-
-/* Most strings are short; n bytes are read, and n are written. */
-static inline void
-copy_bytes(char *to, const char *from, uint32 n)
-{
-	if (n > 16 || n < 4)
-		memcpy(to, from, n);
-	else if (n >= 8)
-	{
-		memcpy(to, from, 8);
-		memcpy(to + n - 8, from + n - 8, 8);
-	}
-	else
-	{
-		memcpy(to, from, 4);
-		memcpy(to + n - 4, from + n - 4, 4);
-	}
 }
 
 static pg_noinline JEntry
@@ -365,7 +348,7 @@ emit_key(MmJsonbBuilder *b, const MmSortKey *key, const MmValue *member)
 
 	b->out.used += member->key_len;
 	if (!mm_keysort_is_whole(key->rank))
-		copy_bytes(out, member->key, member->key_len);
+		mm_copy_short(out, member->key, member->key_len);
 	else
 	{
 		word = pg_hton64(key->rank << 8);

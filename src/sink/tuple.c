@@ -27,6 +27,7 @@
 
 #include "arena.h"
 #include "compat.h"
+#include "copy.h"
 #include "sink/tuple.h"
 
 /* Eight of isnull. */
@@ -122,19 +123,6 @@ put_fixed(char *p, const Column *column, Datum value)
 	return p + column->len;
 }
 
-/* Most have one or two blocks of 16 bytes, which may overlap. */
-static inline void
-copy_short(char *to, const char *from, Size n)
-{
-	if (n < 16 || n > 32)
-		memcpy(to, from, n);
-	else
-	{
-		memcpy(to, from, 16);
-		memcpy(to + n - 16, from + n - 16, 16);
-	}
-}
-
 /* NULL when it is for heap_form_tuple(). */
 static inline char *
 put_varlena(char *p, const char *limit, const Column *column,
@@ -148,7 +136,8 @@ put_varlena(char *p, const char *limit, const Column *column,
 		if (p + len > limit)
 			return NULL;
 		SET_VARSIZE_SHORT(p, len);
-		copy_short(p + VARHDRSZ_SHORT, VARDATA(value), len - VARHDRSZ_SHORT);
+		mm_copy_short(p + VARHDRSZ_SHORT, VARDATA(value),
+					  len - VARHDRSZ_SHORT);
 		return p + len;
 	}
 	if (VARATT_IS_EXTERNAL(value))
