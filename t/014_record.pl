@@ -50,6 +50,18 @@ sub state_of { my ($job) = @_; return ask("SELECT state FROM migrate_jobs WHERE 
 sub rows_of { my ($job) = @_; return ask("SELECT rows FROM migrate_jobs WHERE job_id = $job") || 0; }
 sub restarts_of { my ($job) = @_; return sql("SELECT restarts FROM mongo_migrate.job_table WHERE job_id = $job"); }
 
+# Where all _ids or record ids are known, parts are equal; of 16 parts and more the last one makes eight chunks.
+sub evenly_cut
+{
+	my ($job, $name) = @_;
+	is(sql("SELECT min(docs_read) >= 0.95 * max(docs_read) FROM mongo_migrate.chunk WHERE job_id = $job AND chunk_no <= 10"),
+		't', "$name: equal parts");
+	is(sql("SELECT abs(8 * sum(docs_read) FILTER (WHERE chunk_no > n - 8) / sum(docs_read) FILTER (WHERE chunk_no <= 8) - 1) <= 0.1
+		FROM mongo_migrate.chunk, (SELECT count(*) AS n FROM mongo_migrate.chunk WHERE job_id = $job) AS all_of_them WHERE job_id = $job"),
+		't', "$name: the last ones have an eighth");
+	return;
+}
+
 # Without a second beginning, which would hide what the first one did wrong.
 sub completes
 {
@@ -102,6 +114,19 @@ foreach my $collection ('mixed', 'uuids', 'narrow')
 	completes($job, $collection);
 	like(split_of($job), qr/^record: ranges of record ids on \Q$host\E$/, "$collection: by record ids");
 	equal($collection, $collection, $collection);
+	evenly_cut($job, $collection);
+}
+
+# With many gaps, and by _id: what is not sampled, because there are too few documents.
+$mongo->generate('wide', 6000, 'shop.sparse');
+$mongo->python(q(client.shop.sparse.delete_many({'_id': {'$in': [d['_id'] for d in client.shop.sparse.find({}, {'_id': 1})][::2]}})));
+foreach my $split ('record', 'id')
+{
+	my $job = start('sparse', "target => 'sparse_$split', workers => 2, options => '{\"chunk_size\": \"128kB\", \"split\": \"$split\"}'");
+	completes($job, "sparse, $split");
+	like(split_of($job), qr/^$split: requested|^$split: ranges/, "sparse, $split: as was asked for");
+	equal('sparse', "sparse_$split", "sparse, $split");
+	evenly_cut($job, "sparse, $split");
 }
 if ($mongo->has_clustered)
 {
@@ -163,17 +188,23 @@ db.gaps.delete_many({'_id': {'$mod': [7, 3]}})
 db.gaps.delete_many({'_id': {'$gte': 10000, '$lt': 25000}})
 db.gaps.delete_many({'_id': {'$lt': 500}})
 db.gaps.delete_many({'_id': {'$gte': 49000}})
+db.hole.insert_many([{'_id': i, 'p': 'p' * 100} for i in range(50000)])
+db.hole.delete_many({'_id': {'$gte': 46500, '$lt': 48400}})
 db.large.insert_many([{'_id': i, 'p': bytes([i]) * (3 << 20)} for i in range(14)])
 db.large.insert_one({'_id': 'max', 'p': 'x' * ((16 << 20) - 40)})
 db.large.insert_many([{'_id': 100 + i, 'p': 'small'} for i in range(1000)])
 PY
-foreach my $collection ('gaps', 'large')
+foreach my $collection ('gaps', 'hole', 'large')
 {
-	$job = start($collection, $collection eq 'gaps' ? "workers => 2, $small" : q(workers => 2, options => '{"chunk_size": "8MB"}'));
+	$job = start($collection, $collection ne 'large' ? "workers => 2, $small" : q(workers => 2, options => '{"chunk_size": "8MB"}'));
 	completes($job, $collection);
 	like(split_of($job), qr/^record: /, "$collection: by record ids");
 	equal($collection, $collection, $collection);
 }
+
+# Bounds that were deleted before they were chosen; between two of them there is nothing.
+cmp_ok(sql("SELECT count(*) FROM mongo_migrate.chunk JOIN migrate_jobs USING (job_id) WHERE target = 'public.hole' AND docs_read = 0"),
+	'>', 0, 'hole: there are chunks in it');
 
 # Every bound is gone before its chunk is read; a whole stretch, too.
 $job = start('gaps', "target => 'hollow', workers => 1, $small", 500);

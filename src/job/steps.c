@@ -36,7 +36,7 @@
 #include "job/worker.h"
 #include "source/source.h"
 
-/* Enough chunks that loaders end at about the same time. */
+/* The source makes the last ones smaller, so that loaders end together. */
 #define CHUNKS_PER_WORKER 8
 #define SMALLEST_CHUNK (8 * 1024 * 1024)
 

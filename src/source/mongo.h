@@ -361,11 +361,23 @@ extern bool mm_mongo_split_id_ends(MmSource *source,
 								   MmIdEnds *result, MmSourceError *error);
 
 /*
- * How many documents a chunk of the sample has: 16 make chunks that differ by
- * a quarter or so in size; fewer where that were too many bytes to read.
+ * A collection is cut into parts of about the same number of documents; a part
+ * is a chunk, the last ones are several.  Cuts are counted in eighths of
+ * a part, from 0 to nparts * MM_MONGO_CUTS.
  */
-extern int	mm_mongo_split_samples(const MmCollection *collection,
-								   int nchunks);
+#define MM_MONGO_CUTS	8
+
+/* The next cut behind this one. */
+extern int	mm_mongo_split_next_cut(int cut, int nparts);
+/* Of n documents in order, how many are before a cut; 0 to n. */
+extern int64 mm_mongo_split_rank(int64 n, int cut, int nparts);
+
+/*
+ * How many documents a sample has for so many parts: with 16 for each they
+ * differ by a quarter or so, if not for what was just inserted; fewer where
+ * that were too many bytes to read.
+ */
+extern int	mm_mongo_split_samples(const MmCollection *collection, int nparts);
 
 /* A sample that fails by chance is taken again, before all are read. */
 #define MM_MONGO_SAMPLE_ATTEMPTS	3
@@ -380,10 +392,10 @@ extern bool mm_mongo_split_record_try(MmMongoSource *source,
 									  const MmCollection *collection,
 									  const char **refusal,
 									  MmSourceError *error);
-/* List of bytea, at most nchunks - 1, in order. */
+/* List of bytea, in order. */
 extern bool mm_mongo_split_record_bounds(MmMongoSource *source,
 										 const MmCollection *collection,
-										 int nchunks, List **bounds,
+										 int nparts, List **bounds,
 										 MmSourceError *error);
 
 /* Parts of mongo_split.c that it uses. */

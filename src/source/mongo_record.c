@@ -28,7 +28,7 @@
  *	 ends the exact way.  (The _id of the bound would tell where, too, unless
  *	 its document was deleted meanwhile, or even inserted again and stands in
  *	 this very reply a second time.)
- * - when the record to start behind was deleted (code 211): one of the records
+ * - when the record to start behind is not there (code 211): one of the records
  *	 before it, or the beginning of the collection, is started at instead, and
  *	 what is not behind it is skipped.  After a reply that brought something,
  *	 the fast way is gone again.

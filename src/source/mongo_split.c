@@ -13,8 +13,9 @@
  *
  * Bounds are _ids of the collection itself, in the order of its _id index:
  * a sample, sorted by the server (which knows all types and the collation),
- * of which every k-th is taken.  A bound is stored as the document that min
- * and max of find take: {"_id": value}.
+ * of which every k-th is taken, towards the end more of them; see
+ * mm_mongo_split_next_cut().  A bound is stored as the document that min and
+ * max of find take: {"_id": value}.
  *
  * $sample is cheap only below 5 % of the documents; above, it reads and sorts
  * the whole collection.  There the _id index itself is read instead, which
@@ -35,9 +36,11 @@
 
 #include "source/mongo.h"
 
-#define MAX_CHUNKS			2000
+/* The last ones are cut further, to not more than 2000 chunks. */
+#define MAX_PARTS			1950
+#define MOST_SMALL_PARTS	16
 
-/* Of documents in a sample for one chunk; and bytes in the whole sample. */
+/* Of documents in a sample for one part; and bytes in the whole sample. */
 #define MOST_SAMPLES		16
 #define SAMPLE_BYTES		(256 * 1024 * 1024)
 
@@ -175,15 +178,39 @@ same_bound(const bytea *a, const bytea *b)
 }
 
 /*
- * Reads sorted _ids and keeps every "step"-th as a List of bytea, without
- * equal neighbours, until there are "max" of them: the estimate behind "step"
- * may be far too low.
+ * A loader that takes its last chunk when the others have just taken theirs
+ * works on alone; so of the last quarter of the parts, at most 16, the first
+ * half is cut in two, the next quarter in four, what is left in eight.
+ */
+int
+mm_mongo_split_next_cut(int cut, int nparts)
+{
+	int			left = nparts - cut / MM_MONGO_CUTS;
+	int			small = Min(nparts / 4, MOST_SMALL_PARTS);
+	int			size = MM_MONGO_CUTS;
+
+	for (; size > 1 && left <= small; small /= 2)
+		size /= 2;
+	return cut + size;
+}
+
+int64
+mm_mongo_split_rank(int64 n, int cut, int nparts)
+{
+	return (int64) ((double) n * cut / ((double) nparts * MM_MONGO_CUTS));
+}
+
+/*
+ * Reads sorted _ids and keeps those at the cuts as a List of bytea, without
+ * equal neighbours.  There may be far more of them than expected.
  */
 static bool
 read_bounds(MmMongoSource *source, const MmCollection *collection,
-			const bson_t *query, int64 step, int max, List **bounds,
+			const bson_t *query, int64 expected, int nparts, List **bounds,
 			MmSourceError *error)
 {
+	const int	end = nparts * MM_MONGO_CUTS;
+	int			cut = mm_mongo_split_next_cut(0, nparts);
 	MmMongoCursor *cursor;
 	const uint8 *doc;
 	uint32		len;
@@ -195,14 +222,17 @@ read_bounds(MmMongoSource *source, const MmCollection *collection,
 								  query, 0, mm_mongo_ns(collection), error);
 	if (cursor == NULL)
 		return false;
-	while (list_length(*bounds) < max &&
+	while (cut < end &&
 		   (next = mm_mongo_cursor_next(cursor, &doc, &len,
 										error)) == MM_NEXT_DOCUMENT)
 	{
 		bytea	   *bound;
 
-		if (++n % step != 0)
+		if (++n < mm_mongo_split_rank(expected, cut, nparts))
 			continue;
+		do
+			cut = mm_mongo_split_next_cut(cut, nparts);
+		while (cut < end && mm_mongo_split_rank(expected, cut, nparts) <= n);
 		bound = make_bound(doc, len);
 		if (bound == NULL ||
 			(*bounds != NIL && same_bound(llast(*bounds), bound)))
@@ -214,41 +244,39 @@ read_bounds(MmMongoSource *source, const MmCollection *collection,
 }
 
 int
-mm_mongo_split_samples(const MmCollection *collection, int nchunks)
+mm_mongo_split_samples(const MmCollection *collection, int nparts)
 {
 	int			samples = MOST_SAMPLES;
 
-	while (samples > 1 && (int64) nchunks * samples *
+	while (samples > 1 && (int64) nparts * samples *
 		   Max(collection->average_bytes, 1) > SAMPLE_BYTES)
 		samples /= 2;
-	return samples;
+	return samples * nparts;
 }
 
-/* At most nchunks - 1 bounds, in order. */
+/* Bounds in order. */
 static bool
 find_bounds(MmMongoSource *source, const MmCollection *collection,
-			int nchunks, List **bounds, MmSourceError *error)
+			int nparts, List **bounds, MmSourceError *error)
 {
-	int			samples = mm_mongo_split_samples(collection, nchunks);
-	int64		sample = (int64) nchunks * samples;
+	int			sample = mm_mongo_split_samples(collection, nparts);
 
 	*bounds = NIL;
-	if (nchunks <= 1)
+	if (nparts <= 1)
 		return true;
 	for (int i = 0; i < MM_MONGO_SAMPLE_ATTEMPTS &&
-		 sample * MM_MONGO_SAMPLE_SHARE < collection->documents; i++)
+		 (int64) sample * MM_MONGO_SAMPLE_SHARE < collection->documents; i++)
 	{
 		if (read_bounds(source, collection,
 						mm_mongo_split_sample_query(collection, sample),
-						samples, nchunks - 1, bounds, error))
+						sample, nparts, bounds, error))
 			return true;
 		if (!error->unlucky)
 			return false;
 	}
 	return read_bounds(source, collection,
 					   mm_mongo_split_id_query(collection, 1, 0, false),
-					   Max(1, (collection->documents + nchunks - 1) / nchunks),
-					   nchunks - 1, bounds, error);
+					   collection->documents, nparts, bounds, error);
 }
 
 /*
@@ -476,11 +504,11 @@ set_chunks(MmSplit *split, const List *bounds)
 }
 
 static int
-count_chunks(const MmCollection *collection, int64 chunk_bytes)
+count_parts(const MmCollection *collection, int64 chunk_bytes)
 {
-	int64		nchunks = (collection->bytes + chunk_bytes - 1) / chunk_bytes;
+	int64		nparts = (collection->bytes + chunk_bytes - 1) / chunk_bytes;
 
-	return (int) Max(1, Min(nchunks, MAX_CHUNKS));
+	return (int) Max(1, Min(nparts, MAX_PARTS));
 }
 
 bool
@@ -490,7 +518,7 @@ mm_mongo_split(MmSource *base, const MmCollection *collection,
 {
 	MmMongoSource *source = (MmMongoSource *) base;
 	MmSplit    *split = palloc0(sizeof(MmSplit));
-	int			nchunks = count_chunks(collection, request->chunk_bytes);
+	int			nparts = count_parts(collection, request->chunk_bytes);
 	List	   *bounds = NIL;
 	bool		ok;
 
@@ -500,11 +528,11 @@ mm_mongo_split(MmSource *base, const MmCollection *collection,
 	if (split->method != MM_SPLIT_RECORD)
 		split->pin = mm_mongo_member_pin_collection(collection);
 	if (split->method == MM_SPLIT_RECORD)
-		ok = mm_mongo_split_record_bounds(source, collection, nchunks,
+		ok = mm_mongo_split_record_bounds(source, collection, nparts,
 										  &bounds, error);
 	else
 		ok = split->method == MM_SPLIT_NONE ||
-			find_bounds(source, collection, nchunks, &bounds, error);
+			find_bounds(source, collection, nparts, &bounds, error);
 	set_chunks(split, bounds);
 	*result = split;
 	return ok;

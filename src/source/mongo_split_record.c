@@ -3,10 +3,17 @@
  * mongo_split_record.c
  *	  Bounds by record id.
  *
- * $sample tells _ids; find {_id: {$in: [...]}} with a projection turns them
- * into record ids, from the _id index alone; every k-th of these in order is a
- * bound.  When the sample would be large, the record ids of all documents are
- * read from that index instead.
+ * Record ids are given one after the other.  Where few are missing, the first
+ * and the last tell how to cut the collection into equal parts, which a sample
+ * does badly: it has far too few of the documents that were just inserted.
+ * Bounds may then be missing, too, and each costs its reader the more the
+ * larger the gap is that it lies in (open_before() in mongo_record.c): so no
+ * more may be missing than one part.
+ *
+ * Otherwise $sample tells _ids; find {_id: {$in: [...]}} with a projection
+ * turns them into record ids, from the _id index alone; of these in order some
+ * are bounds, as with ranges of _id.  When the sample would be large, the
+ * record ids of all documents are read from that index instead.
  *
  * A bound need not be the record id of a document any more when its chunk is
  * read, see mongo_record.c.
@@ -20,6 +27,9 @@
 /* _ids in one $in: by number, and by size, which has no limit otherwise. */
 #define MAX_IDS			10000
 #define MAX_ID_BYTES	(1024 * 1024)
+
+/* The least part of the record ids, 1 / n, that are too many to be missing. */
+#define FEW_MISSING		10
 
 /* More than that are not kept, but every second, fourth and so on. */
 #define MAX_RECORDS		4000000
@@ -191,53 +201,129 @@ compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The greatest of each share but the last, each one once. */
+/* The record id of the first document (1), or the last (-1); 0: there is none. */
+static bool
+read_record_end(MmMongoSource *source, const MmCollection *collection,
+				int direction, int64 *record, MmSourceError *error)
+{
+	bson_t	   *command = mm_mongo_bson();
+	Records		records = {0};
+	bson_t		hint;
+
+	mm_mongo_add_target(command, "find", collection);
+	BSON_APPEND_DOCUMENT_BEGIN(command, "hint", &hint);
+	BSON_APPEND_INT32(&hint, "$natural", direction);
+	bson_append_document_end(command, &hint);
+	mm_mongo_record_project(command, true);
+	BSON_APPEND_INT32(command, "limit", 1);
+	BSON_APPEND_BOOL(command, "singleBatch", true);
+	mm_mongo_add_time_limit(command, 0);
+	if (!read_records(source, collection, command, &records, error))
+		return false;
+	*record = records.n > 0 ? records.ids[0] : 0;
+	return true;
+}
+
+/* Appends a bound, each one once. */
 static List *
-pick_bounds(Records *records, int nchunks)
+add_bound(List *bounds, int64 *last, int64 record)
+{
+	if (record == *last)
+		return bounds;
+	*last = record;
+	return lappend(bounds, mm_mongo_record_make(record));
+}
+
+/* Is about each record id from the first to the last in use? */
+static bool
+has_few_gaps(const MmCollection *collection, int64 first, int64 last,
+			 int nparts)
+{
+	int64		missing = last - first + 1 - collection->documents;
+
+	return first > 0 && missing >= 0 &&
+		missing <= (last - first + 1) / Max(nparts, FEW_MISSING);
+}
+
+/* Of record ids without large gaps. */
+static List *
+divide_evenly(int64 first, int64 last, int nparts)
 {
 	List	   *bounds = NIL;
-	int64		last = 0;
+	int64		bound = first - 1;
+	int			cut = 0;
+
+	while ((cut = mm_mongo_split_next_cut(cut, nparts)) <
+		   nparts * MM_MONGO_CUTS)
+		bounds = add_bound(bounds, &bound, first - 1 +
+						   mm_mongo_split_rank(last - first + 1, cut, nparts));
+	return bounds;
+}
+
+/* Of record ids that were found: the last one before each cut. */
+static List *
+pick_bounds(Records *records, int nparts)
+{
+	List	   *bounds = NIL;
+	int64		bound = 0;
+	int			cut = 0;
 
 	if (records->n > 1)
 		qsort(records->ids, records->n, sizeof(int64), compare_ids);
-	for (int i = 1; i < nchunks; i++)
+	while ((cut = mm_mongo_split_next_cut(cut, nparts)) <
+		   nparts * MM_MONGO_CUTS)
 	{
-		int64		at = (int64) records->n * i / nchunks;
+		int64		n = mm_mongo_split_rank(records->n, cut, nparts);
 
-		if (at == 0 || records->ids[at - 1] == last)
-			continue;
-		last = records->ids[at - 1];
-		bounds = lappend(bounds, mm_mongo_record_make(last));
+		if (n > 0)
+			bounds = add_bound(bounds, &bound, records->ids[n - 1]);
 	}
 	return bounds;
 }
 
-bool
-mm_mongo_split_record_bounds(MmMongoSource *source,
-							 const MmCollection *collection, int nchunks,
-							 List **bounds, MmSourceError *error)
+static bool
+find_records(MmMongoSource *source, const MmCollection *collection,
+			 int64 sample, Records *records, MmSourceError *error)
 {
-	int64		sample = (int64) nchunks *
-		mm_mongo_split_samples(collection, nchunks);
-	Records		records = {0};
 	bool		sampled = sample * MM_MONGO_SAMPLE_SHARE <
 		collection->documents;
-	bool		ok = nchunks <= 1;
 
-	for (int i = 0; !ok && sampled && i < MM_MONGO_SAMPLE_ATTEMPTS; i++)
+	for (int i = 0; sampled && i < MM_MONGO_SAMPLE_ATTEMPTS; i++)
 	{
-		records.n = 0;
-		ok = read_sample(source, collection, sample, &records, error);
-		if (!ok && !error->unlucky)
+		records->n = 0;
+		if (read_sample(source, collection, sample, records, error))
+			return true;
+		if (!error->unlucky)
 			return false;
 	}
-	if (!ok)
-	{
-		records.n = 0;
-		ok = read_all(source, collection, &records, error);
-	}
-	*bounds = ok ? pick_bounds(&records, nchunks) : NIL;
-	return ok;
+	records->n = 0;
+	return read_all(source, collection, records, error);
+}
+
+bool
+mm_mongo_split_record_bounds(MmMongoSource *source,
+							 const MmCollection *collection, int nparts,
+							 List **bounds, MmSourceError *error)
+{
+	Records		records = {0};
+	int64		first;
+	int64		last;
+
+	*bounds = NIL;
+	if (nparts <= 1)
+		return true;
+	if (!read_record_end(source, collection, 1, &first, error) ||
+		!read_record_end(source, collection, -1, &last, error))
+		return false;
+	if (has_few_gaps(collection, first, last, nparts))
+		*bounds = divide_evenly(first, last, nparts);
+	else if (find_records(source, collection,
+						  mm_mongo_split_samples(collection, nparts), &records,
+						  error))
+		*bounds = pick_bounds(&records, nparts);
+	else
+		return false;
+	return true;
 }
 
 /*

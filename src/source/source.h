@@ -118,7 +118,7 @@ typedef enum MmSplitMethod
 typedef struct MmSplitRequest
 {
 	MmSplitMethod method;		/* MM_SPLIT_AUTO: the best that can be had */
-	int64		chunk_bytes;	/* about this much in a chunk */
+	int64		chunk_bytes;	/* about this much in a chunk, or less */
 	const char *not_record;		/* why record ranges are of no use to the
 								 * caller: a clause, or NULL */
 } MmSplitRequest;
