@@ -22,6 +22,10 @@ def divide(a, b):
     return a / b if a is not None and b else None
 
 
+# mongo_migrate.max_workers_per_job, as it is set where nobody sets it
+DEFAULT_WORKERS = 4
+
+
 class Round:
     """The results of one round: a contestant's figure, or None if it has none."""
 
@@ -47,6 +51,7 @@ def ratios_of(round_, main):
     bounds = [round_.get("drain natural", "cpu_ns"), round_.get("copy binary", "cpu_ns")]
     python = ("psycopg", "asyncpg")
     bounds = None if None in bounds else sum(bounds)
+    best_python = round_.best(python, "rate")
     bare = round_.get("bare loop", "rate")
     return {
         "CPU / (natural drain + COPY BINARY)": divide(round_.get(ours, "cpu_ns"), bounds),
@@ -60,7 +65,8 @@ def ratios_of(round_, main):
         "copy / C rival, record": divide(round_.get(ours, "rate"), round_.get("rival record", "rate")),
         "copy / C rival, _id": divide(round_.get(ours, "rate"), round_.get("rival id", "rate")),
         "copy / mongo_fdw": divide(round_.get(ours, "rate"), round_.get("mongo_fdw", "rate")),
-        "copy / better of the Python peers": divide(round_.get(ours, "rate"), round_.best(python, "rate")),
+        "copy / better of the Python peers": divide(round_.get(ours, "rate"), best_python),
+        f"same, with {DEFAULT_WORKERS} workers, the default": divide(round_.get(f"migrate {DEFAULT_WORKERS}", "rate"), best_python),
         "copy / Arrow + ADBC": divide(round_.get(ours, "rate"), round_.get("adbc", "rate")),
         "copy / mongoexport": divide(round_.get(ours, "rate"), round_.get("mongoexport", "rate")),
         "whole / C rival with key, record": divide(round_.get(ours, "total_rate"), round_.get("rival record", "total_rate")),
