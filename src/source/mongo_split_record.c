@@ -28,7 +28,7 @@
 #define MAX_IDS			10000
 #define MAX_ID_BYTES	(1024 * 1024)
 
-/* The least part of the record ids, 1 / n, that are too many to be missing. */
+/* Of so many record ids one may be missing. */
 #define FEW_MISSING		10
 
 /* More than that are not kept, but every second, fourth and so on. */
@@ -234,7 +234,7 @@ add_bound(List *bounds, int64 *last, int64 record)
 	return lappend(bounds, mm_mongo_record_make(record));
 }
 
-/* Is about each record id from the first to the last in use? */
+/* Are few record ids missing between the first and the last? */
 static bool
 has_few_gaps(const MmCollection *collection, int64 first, int64 last,
 			 int nparts)
