@@ -124,6 +124,8 @@ def main():
     numbers = [int(n) for n in options.workers.split(",")]
     for collection in [Collection(int(size)) for size in options.sizes.split(",")]:
         bench.fill(collection.documents)
+        # Not counted: mongod still writes what it was filled with, and the kernel meets new memory for files.
+        measure(bench, collection, numbers[0])
         for workers in numbers:
             result, poller = measure(bench, collection, workers)
             rows.append(line(collection, workers, result, poller))
