@@ -224,16 +224,6 @@ read_record_end(MmMongoSource *source, const MmCollection *collection,
 	return true;
 }
 
-/* Appends a bound, each one once. */
-static List *
-add_bound(List *bounds, int64 *last, int64 record)
-{
-	if (record == *last)
-		return bounds;
-	*last = record;
-	return lappend(bounds, mm_mongo_record_make(record));
-}
-
 /* Are few record ids missing between the first and the last? */
 static bool
 has_few_gaps(const MmCollection *collection, int64 first, int64 last,
@@ -245,38 +235,30 @@ has_few_gaps(const MmCollection *collection, int64 first, int64 last,
 		missing <= (last - first + 1) / Max(nparts, FEW_MISSING);
 }
 
-/* Of record ids without large gaps. */
+/*
+ * The last of n record ids before each cut, each one once.  They are in "ids",
+ * in order; NULL: they are first, first + 1 and so on.
+ */
 static List *
-divide_evenly(int64 first, int64 last, int nparts)
+pick_bounds(const int64 *ids, int64 first, int64 n, int nparts)
 {
 	List	   *bounds = NIL;
-	int64		bound = first - 1;
+	int64		last = 0;
 	int			cut = 0;
 
-	while ((cut = mm_mongo_split_next_cut(cut, nparts)) <
-		   nparts * MM_MONGO_CUTS)
-		bounds = add_bound(bounds, &bound, first - 1 +
-						   mm_mongo_split_rank(last - first + 1, cut, nparts));
-	return bounds;
-}
-
-/* Of record ids that were found: the last one before each cut. */
-static List *
-pick_bounds(Records *records, int nparts)
-{
-	List	   *bounds = NIL;
-	int64		bound = 0;
-	int			cut = 0;
-
-	if (records->n > 1)
-		qsort(records->ids, records->n, sizeof(int64), compare_ids);
 	while ((cut = mm_mongo_split_next_cut(cut, nparts)) <
 		   nparts * MM_MONGO_CUTS)
 	{
-		int64		n = mm_mongo_split_rank(records->n, cut, nparts);
+		int64		rank = mm_mongo_split_rank(n, cut, nparts);
+		int64		record;
 
-		if (n > 0)
-			bounds = add_bound(bounds, &bound, records->ids[n - 1]);
+		if (rank == 0)
+			continue;
+		record = ids ? ids[rank - 1] : first + rank - 1;
+		if (record == last)
+			continue;
+		last = record;
+		bounds = lappend(bounds, mm_mongo_record_make(record));
 	}
 	return bounds;
 }
@@ -316,13 +298,17 @@ mm_mongo_split_record_bounds(MmMongoSource *source,
 		!read_record_end(source, collection, -1, &last, error))
 		return false;
 	if (has_few_gaps(collection, first, last, nparts))
-		*bounds = divide_evenly(first, last, nparts);
-	else if (find_records(source, collection,
-						  mm_mongo_split_samples(collection, nparts), &records,
-						  error))
-		*bounds = pick_bounds(&records, nparts);
-	else
+	{
+		*bounds = pick_bounds(NULL, first, last - first + 1, nparts);
+		return true;
+	}
+	if (!find_records(source, collection,
+					  mm_mongo_split_samples(collection, nparts), &records,
+					  error))
 		return false;
+	if (records.n > 1)
+		qsort(records.ids, records.n, sizeof(int64), compare_ids);
+	*bounds = pick_bounds(records.ids, first, records.n, nparts);
 	return true;
 }
 
