@@ -7,15 +7,16 @@
  * as nobody waits for the lock of extension (hio.c); 16 and later add more the
  * more a BulkInsertState has added, and this file has nothing to do there.
  *
- * A transaction that has stored more than a little adds STEP_PAGES at once:
- * under the lock of extension, buffers for them are taken, zeroed and locked,
- * then the file grows by as many zeros.  From there on these are pages like
- * any other that is new: whoever comes across one may use it, VACUUM finds it,
- * and a crash leaves at worst an empty page.  Hardly anybody does (INSERT
- * tries the last page of the file): this process hands them one by one to
- * heap_multi_insert(), as the target block of the relation.  That looks at
- * the room in the page, under its lock; so what is said here about room is
- * a guess, and when it is wrong the server finds a page by itself.
+ * A transaction that has stored more than a little adds pages in steps, each
+ * as large as all before it, up to STEP_PAGES: under the lock of extension,
+ * buffers for them are taken, zeroed and locked, then the file grows by as
+ * many zeros.  From there on these are pages like any other that is new:
+ * whoever comes across one may use it, VACUUM finds it, and a crash leaves at
+ * worst empty pages.  Hardly anybody does (INSERT tries the last page of the
+ * file): this process hands them one by one to heap_multi_insert(), as the
+ * target block of the relation.  That looks at the room in the page, under its
+ * lock; so what is said here about room is a guess, and when it is wrong the
+ * server finds a page by itself.
  *
  * The buffers come before the file grows, as in core: a page that is in the
  * file may be filled by another process and leave the buffers, and to zero it
@@ -69,14 +70,15 @@ mm_pages_release(MmPages *pages, Relation rel)
 #include "storage/smgr.h"
 #include "utils/memutils.h"
 
-#define STEP_PAGES 16
+#define FIRST_STEP_PAGES 16
+#define STEP_PAGES 64
 
 /*
  * Bytes of a transaction that the server finds pages for: first those that
  * were left over by others.  A slow load, whose transactions are small, adds
  * no page before it needs it.
  */
-#define STORED_BEFORE (STEP_PAGES * BLCKSZ)
+#define STORED_BEFORE (FIRST_STEP_PAGES * BLCKSZ)
 
 /*
  * COPY's ring, kept from one transaction to the next: with a ring that is new
@@ -112,28 +114,43 @@ open_segment(Relation rel, BlockNumber page)
 	return OpenTransientFile(path, O_RDWR | PG_BINARY);
 }
 
+/* Without the page that smgrextend() adds; false: perhaps fewer were written. */
+static bool
+write_zeros(int fd, BlockNumber first, int n, char *zeros)
+{
+	struct iovec iov[PG_IOV_MAX];
+
+	for (int i = 0; i < PG_IOV_MAX; i++)
+		iov[i] = (struct iovec) {.iov_base = zeros, .iov_len = BLCKSZ};
+	for (int done = 0; done < n; done += PG_IOV_MAX)
+	{
+		int			some = Min(n - done, PG_IOV_MAX);
+		off_t		at = (off_t) BLCKSZ * (first % RELSEG_SIZE + done);
+
+		if (pg_pwritev_with_retry(fd, iov, some, at) !=
+			(ssize_t) BLCKSZ * some)
+			return false;
+	}
+	return true;
+}
+
 /*
- * Writes zeros from a page on, which is where the file ends.  False: perhaps
- * fewer than that.
+ * The file, which ends before the first of these pages, grows by them.  False:
+ * perhaps by fewer.
  */
 static bool
-write_zeros(Relation rel, int fd, BlockNumber first, int n)
+grow_file(Relation rel, int fd, BlockNumber first, int n)
 {
 	static PGAlignedBlock zeros;
-	struct iovec iov[STEP_PAGES];
-	ssize_t		written;
+	bool		written;
 
-	for (int i = 0; i < n; i++)
-		iov[i] = (struct iovec) {.iov_base = zeros.data, .iov_len = BLCKSZ};
 	pgstat_report_wait_start(WAIT_EVENT_DATA_FILE_EXTEND);
-	written = pg_pwritev_with_retry(fd, iov, n - 1, (off_t) BLCKSZ *
-									(first % RELSEG_SIZE));
+	written = write_zeros(fd, first, n - 1, zeros.data);
 	pgstat_report_wait_end();
-	if (written != (ssize_t) BLCKSZ * (n - 1))
-		return false;
-	smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + n - 1, zeros.data,
-			   false);
-	return true;
+	if (written)
+		smgrextend(RelationGetSmgr(rel), MAIN_FORKNUM, first + n - 1,
+				   zeros.data, false);
+	return written;
 }
 
 /*
@@ -154,15 +171,17 @@ take_buffers(Relation rel, BlockNumber first, int n, Buffer *buffers)
 }
 
 /*
- * As many as may be added at once behind this many: within a segment, and with
- * no more buffers pinned than there are for each process.
+ * As many as are added next, behind this many: within a segment, and with no
+ * more buffers pinned than there are for each process.
  */
 static int
-count_addable(BlockNumber first)
+count_addable(const MmPages *pages, BlockNumber first)
 {
+	int			step = Max(Min(pages->added, STEP_PAGES), FIRST_STEP_PAGES);
+
 	if (first > MaxBlockNumber - STEP_PAGES)
 		return 0;
-	return Min(Min(STEP_PAGES, RELSEG_SIZE - first % RELSEG_SIZE),
+	return Min(Min(step, RELSEG_SIZE - first % RELSEG_SIZE),
 			   NBuffers / MaxBackends);
 }
 
@@ -171,7 +190,7 @@ static void
 add_pages_locked(MmPages *pages, Relation rel)
 {
 	BlockNumber first = RelationGetNumberOfBlocks(rel);
-	int			n = count_addable(first);
+	int			n = count_addable(pages, first);
 	int			fd = n > 1 ? open_segment(rel, first) : -1;
 	Buffer		buffers[STEP_PAGES];
 	int			taken;
@@ -180,10 +199,11 @@ add_pages_locked(MmPages *pages, Relation rel)
 		return;
 	taken = take_buffers(rel, first, n, buffers);
 	if (PageIsNew(BufferGetPage(buffers[taken - 1])) &&
-		write_zeros(rel, fd, first, n))
+		grow_file(rel, fd, first, n))
 	{
 		pages->next = first;
 		pages->end = first + n;
+		pages->added += n;
 	}
 	while (taken > 0)
 		UnlockReleaseBuffer(buffers[--taken]);
