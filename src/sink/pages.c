@@ -75,10 +75,10 @@ mm_pages_release(MmPages *pages, Relation rel)
 
 /*
  * Bytes of a transaction that the server finds pages for: first those that
- * were left over by others.  A slow load, whose transactions are small, adds
- * no page before it needs it.
+ * were left over by others, as many as one may leave.  A slow load, whose
+ * transactions are small, adds no page before it needs it.
  */
-#define STORED_BEFORE (FIRST_STEP_PAGES * BLCKSZ)
+#define STORED_BEFORE (STEP_PAGES * BLCKSZ)
 
 /*
  * COPY's ring, kept from one transaction to the next: with a ring that is new
