@@ -45,7 +45,7 @@ cmp_ok($all - $used, '<', 64, 'and not many');
 cmp_ok($empty, '>=', $all - $used, 'others find them');
 
 # What one transaction left over is taken by the next.
-like(load('narrow', q(workers => 2, if_exists => 'replace'), q(SET mongo_migrate.checkpoint_bytes = '256kB';)), qr/completed/,
+like(load('narrow', q(workers => 2, if_exists => 'replace'), q(SET mongo_migrate.checkpoint_bytes = '1MB';)), qr/completed/,
 	'many transactions');
 is($mongo->compare($node, 'shop.narrow', 'narrow'), '', 'many transactions: table equals collection');
 ($all, $used, $empty) = pages('narrow');
