@@ -28,8 +28,8 @@ sub pages
 		(SELECT count(*) FROM pg_freespace('$table') WHERE avail > 8000)));
 }
 
-# One transaction, longer than what the server finds pages for by itself.  One
-# in sixteen ends with the last page that it has added.
+# Transactions that are longer than what the server finds pages for by itself.
+# A few end with the last page that they have added.
 my ($all, $used, $empty);
 foreach my $documents (60000, 60100, 60200)
 {

@@ -7,16 +7,17 @@
  * as nobody waits for the lock of extension (hio.c); 16 and later add more the
  * more a BulkInsertState has added, and this file has nothing to do there.
  *
- * A transaction that has stored more than a little adds pages in steps, each
- * as large as all before it, up to STEP_PAGES: under the lock of extension,
- * buffers for them are taken, zeroed and locked, then the file grows by as
- * many zeros.  From there on these are pages like any other that is new:
- * whoever comes across one may use it, VACUUM finds it, and a crash leaves at
- * worst empty pages.  Hardly anybody does (INSERT tries the last page of the
- * file): this process hands them one by one to heap_multi_insert(), as the
- * target block of the relation.  That looks at the room in the page, under its
- * lock; so what is said here about room is a guess, and when it is wrong the
- * server finds a page by itself.
+ * A transaction that has stored more than a little adds pages in steps, the
+ * first of FIRST_STEP_PAGES, the others as large as all before them, up to
+ * STEP_PAGES: under the lock of extension, buffers for them are taken, zeroed
+ * and locked, then the file grows by as many zeros.  From there on these are
+ * pages like any other that is new: whoever comes across one may use it,
+ * VACUUM finds it, and a crash or an error leaves at worst empty pages.
+ * Hardly anybody does (INSERT tries the last page of the file): this process
+ * hands them one by one to heap_multi_insert(), as the target block of the
+ * relation.  That looks at the room in the page, under its lock; so what is
+ * said here about room is a guess, and when it is wrong the server finds
+ * a page by itself.
  *
  * The buffers come before the file grows, as in core: a page that is in the
  * file may be filled by another process and leave the buffers, and to zero it
@@ -74,8 +75,9 @@ mm_pages_release(MmPages *pages, Relation rel)
 #define STEP_PAGES 64
 
 /*
- * Bytes of a transaction that the server finds pages for: first those that
- * were left over by others, as many as one may leave.  A slow load, whose
+ * Bytes of a transaction, in rows that are not toasted, that the server finds
+ * pages for: first those that were left over by others, as many as one may
+ * leave.  A slow load, whose
  * transactions are small, adds no page before it needs it.
  */
 #define STORED_BEFORE (STEP_PAGES * BLCKSZ)
@@ -114,7 +116,10 @@ open_segment(Relation rel, BlockNumber page)
 	return OpenTransientFile(path, O_RDWR | PG_BINARY);
 }
 
-/* Without the page that smgrextend() adds; false: perhaps fewer were written. */
+/*
+ * Writes pages of zeros; one call takes PG_IOV_MAX of them, and refuses more.
+ * False: perhaps fewer were written.
+ */
 static bool
 write_zeros(int fd, BlockNumber first, int n, char *zeros)
 {
@@ -291,7 +296,8 @@ mm_pages_prepare(MmPages *pages, Relation rel, BulkInsertState bulk,
 	if (pages->stored < STORED_BEFORE)
 	{
 		for (int i = 0; i < n; i++)
-			pages->stored += tuple_size(slots[i]);
+			if (tuple_size(slots[i]) <= TOAST_TUPLE_THRESHOLD)
+				pages->stored += tuple_size(slots[i]);
 		return n;
 	}
 	rows = count_toasted(slots, n);

@@ -20,7 +20,7 @@ typedef struct MmPages
 	BlockNumber next;			/* that nobody but us knows of ... */
 	BlockNumber end;			/* ... up to here */
 	BlockNumber added;			/* in all */
-	Size		stored;			/* bytes of tuples, until pages are added */
+	Size		stored;			/* bytes of rows, until pages are added */
 } MmPages;
 
 /*
