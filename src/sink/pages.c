@@ -77,8 +77,8 @@ mm_pages_release(MmPages *pages, Relation rel)
 /*
  * Bytes of a transaction, in rows that are not toasted, that the server finds
  * pages for: first those that were left over by others, as many as one may
- * leave.  A slow load, whose
- * transactions are small, adds no page before it needs it.
+ * leave.  A slow load, whose transactions are small, adds no page before it
+ * needs it.
  */
 #define STORED_BEFORE (STEP_PAGES * BLCKSZ)
 
@@ -296,8 +296,12 @@ mm_pages_prepare(MmPages *pages, Relation rel, BulkInsertState bulk,
 	if (pages->stored < STORED_BEFORE)
 	{
 		for (int i = 0; i < n; i++)
-			if (tuple_size(slots[i]) <= TOAST_TUPLE_THRESHOLD)
-				pages->stored += tuple_size(slots[i]);
+		{
+			Size		size = tuple_size(slots[i]);
+
+			if (size <= TOAST_TUPLE_THRESHOLD)
+				pages->stored += size;
+		}
 		return n;
 	}
 	rows = count_toasted(slots, n);
